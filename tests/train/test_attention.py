@@ -3,7 +3,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.errors import TrainingError
-from azr.train.kernels.attention import packed_attention, register, segments_of
+from azr.train.kernels.attention import boundaries_of, packed_attention, register
 
 LENGTHS = (7, 1, 19, 64, 3)
 
@@ -76,11 +76,13 @@ def test_varlen_agrees_with_float64(window):
     check_against_reference(torch.bfloat16, "cuda", window, 2e-2)
 
 
-def test_segments_need_whole_sequences():
-    assert segments_of(positions(LENGTHS)).lengths == LENGTHS
-    assert segments_of(positions((4,)).expand(3, -1)).lengths == (4, 4, 4)
+def test_boundaries_need_whole_sequences():
+    for position_ids, lengths in ((positions(LENGTHS), LENGTHS), (positions((4,)).expand(3, -1), (4, 4, 4))):
+        boundaries, longest = boundaries_of(position_ids)
+        assert tuple(boundaries.diff().tolist()) == lengths and longest == max(lengths)
+        assert boundaries[0] == 0 and boundaries.dtype == torch.int32
     with pytest.raises(TrainingError, match="do not begin at 0"):
-        segments_of(torch.arange(3, 9)[None])
+        boundaries_of(torch.arange(3, 9)[None])
 
 
 def tiny_model(implementation, dtype=torch.float32):

@@ -17,7 +17,7 @@ and arguments this file does not know. ``tests/train/test_families.py`` holds ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -46,38 +46,27 @@ LONGEST_STEP = 4096
 (``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
 
 
-@dataclass(frozen=True)
-class Segments:
-    """Boundaries of the packed sequences."""
+def boundaries_of(position_ids: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Where packed sequences begin and end, by ``position_ids`` ``[B, T]``: one begins wherever the position is 0, as it is
+    at the beginning of every row.
 
-    cu_seqlens: torch.Tensor
-    """int32 ``[N + 1]`` on the device of the tokens: 0, end of the first sequence, ..., T."""
-    lengths: tuple[int, ...]
-    """The N lengths, on the host."""
-
-    @property
-    def max_length(self) -> int:
-        return max(self.lengths)
-
-
-def segments_of(position_ids: torch.Tensor) -> Segments:
-    """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every row).
+    Returns:
+        int32 ``[N + 1]`` on the device of the tokens (0, end of the first sequence, ..., B * T), and the longest length.
 
     Raises:
         TrainingError: a row does not begin at position 0, so its first tokens would belong to no sequence.
     """
     flat = position_ids.reshape(-1)
     starts = torch.nonzero(flat == 0).flatten()
-    ends = torch.cat([starts[1:], starts.new_tensor([flat.numel()])])
+    boundaries = torch.cat([starts, starts.new_tensor([flat.numel()])])
     # waits for the card; pass_boundaries has it done once a forward pass, not once a layer
-    host_starts, host_ends = starts.tolist(), ends.tolist()
+    on_host = boundaries.tolist()
     rows = range(0, flat.numel(), position_ids.shape[-1])
-    if not set(rows) <= set(host_starts):
+    if not set(rows) <= set(on_host[:-1]):
         raise TrainingError(
             "packed attention got position_ids that do not begin at 0; it needs whole sequences, packed from their first token"
         )
-    cu_seqlens = torch.cat([starts, ends[-1:]]).to(torch.int32)
-    return Segments(cu_seqlens, tuple(end - start for start, end in zip(host_starts, host_ends, strict=True)))
+    return boundaries.to(torch.int32), max(end - start for start, end in pairwise(on_host))
 
 
 def pass_boundaries(model: Any) -> None:
@@ -99,9 +88,8 @@ def _add_boundaries(
     position_ids = kwargs.get("position_ids")
     if position_ids is None or kwargs.get("cu_seq_lens_q") is not None:
         return args, kwargs
-    segments = segments_of(position_ids)
-    longest = longest_rounded(segments.max_length)
-    return args, {**kwargs, "cu_seq_lens_q": segments.cu_seqlens, "max_length_q": longest}
+    boundaries, longest = boundaries_of(position_ids)
+    return args, {**kwargs, "cu_seq_lens_q": boundaries, "max_length_q": longest_rounded(longest)}
 
 
 def longest_rounded(length: int) -> int:
@@ -162,11 +150,9 @@ def packed_attention(
         )
 
     if cu_seq_lens_q is None:
-        if position_ids is None:
-            segments = _one_segment_per_row(batch, tokens, query.device)
-        else:
-            segments = segments_of(torch.broadcast_to(position_ids, (batch, tokens)))
-        cu_seq_lens_q, max_length_q = segments.cu_seqlens, segments.max_length
+        if position_ids is None:  # each row is one sequence
+            position_ids = torch.arange(tokens, device=query.device)
+        cu_seq_lens_q, max_length_q = boundaries_of(torch.broadcast_to(position_ids, (batch, tokens)))
 
     # [B * T, heads, D]: rows of a batch are nothing but more sequences
     q = query.transpose(1, 2).reshape(batch * tokens, heads, head_dim)
@@ -258,7 +244,7 @@ def capped_attention(
     Args:
         q: ``[T, H, D]``, any float type, rotated already; T counts all tokens of the packed row.
         k, v: ``[T, H_kv, D]`` of the same type; H is a multiple of H_kv.
-        cu_seqlens: int32 ``[N + 1]``, see ``Segments``.
+        cu_seqlens: int32 ``[N + 1]``, see ``boundaries_of``.
         scaling: the products are multiplied by it; None: ``D ** -0.5``.
         window: keys that a query sees, itself among them; None: all before it.
         cap: limit of a scaled score.
@@ -295,12 +281,6 @@ def _visible(start: int, end: int, keys: int, window: int | None, device: torch.
     """Which of the first ``keys`` places the queries ``start .. end - 1`` see: bool ``[queries, keys]``."""
     distance = torch.arange(start, end, device=device)[:, None] - torch.arange(keys, device=device)[None, :]
     return distance >= 0 if window is None else (distance >= 0) & (distance < window)
-
-
-def _one_segment_per_row(batch: int, tokens: int, device: torch.device) -> Segments:
-    return Segments(
-        torch.arange(0, (batch + 1) * tokens, tokens, dtype=torch.int32, device=device), (tokens,) * batch
-    )
 
 
 def _no_mask(

@@ -87,7 +87,6 @@ class _TokenLogProbs(torch.autograd.Function):
         words: int,
         chunk: int,
     ) -> Any:
-        ctx.set_materialize_grads(False)  # of an output that no loss uses the gradient is None
         # The logits of a chunk live as long as the loop's body; of each row three numbers are kept.
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[:words].to(hidden.dtype)
@@ -104,14 +103,9 @@ class _TokenLogProbs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        grad_log_probs, grad_entropy = gradients
+        # of an output that no loss uses the gradient is zero
+        grad_log_probs, grad_entropy = (gradient.float().contiguous() for gradient in gradients)
         hidden, weight, labels, logsumexp, entropy = ctx.saved_tensors
-        if grad_log_probs is None and grad_entropy is None:
-            return None, None, None, None, None, None
-
-        zero = torch.zeros_like(logsumexp)
-        grad_log_probs = zero if grad_log_probs is None else grad_log_probs.float().contiguous()
-        grad_entropy = zero if grad_entropy is None else grad_entropy.float().contiguous()
 
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[: ctx.words].to(hidden.dtype)
@@ -270,7 +264,6 @@ def _chunked_forward(
     rows: torch.Tensor | None = None,
     temperature: float = 1.0,
     return_dict: bool | None = None,
-    inputs_embeds: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> ChunkedOutput:
     """What ``install_chunked_logprobs`` puts in place of the model's ``forward``; verl's engine calls it, with B = 1 where
@@ -283,11 +276,7 @@ def _chunked_forward(
     """
     del return_dict  # verl asks for it; there is only one kind of output here
     outputs = self.base_model(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        position_ids=position_ids,
-        inputs_embeds=inputs_embeds,
-        **kwargs,
+        input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, **kwargs
     )
     hidden = outputs.last_hidden_state  # [B, T, D]
 

@@ -9,7 +9,8 @@ import torch
 import triton
 import triton.language as tl
 
-BLOCK = 256
+from azr.train.kernels.optimizers import BLOCK
+
 ROWS = 8
 """Blocks handled by one program."""
 

@@ -27,6 +27,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 BLOCK = 256
+"""Values that share a scale."""
 SIGNED_LEVELS = 127
 UNSIGNED_LEVELS = 255
 SLICE = BLOCK * 16384
