@@ -96,6 +96,13 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
     raise ModelError(_no_weights(folder))
 
 
+def has_whole_files(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and bool(require_whole_files(folder))
+    except ModelError:
+        return False
+
+
 def _no_weights(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     if WEIGHTS in names or INDEX in names:

@@ -17,7 +17,7 @@ from azr.errors import ModelError
 from azr.models.check import require_config_trainable, require_trainable
 from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
 from azr.models.other_formats import adapter_in, of_another_tool, other_format
-from azr.models.weight_files import require_whole_files
+from azr.models.weight_files import has_whole_files
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 from azr.system.disks import missing_disk
 from azr.system.files import whole_folder, write_json_atomic
@@ -200,7 +200,7 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         unwritten = error.strerror if isinstance(error, OSError) and error.errno in _UNWRITTEN else ""
         folder = cached_folder(name)
         enough = not unwritten or "*.safetensors" not in patterns
-        if folder is not None and (folder / "config.json").is_file() and (enough or _is_whole(folder)):
+        if folder is not None and (folder / "config.json").is_file() and (enough or has_whole_files(folder)):
             return folder  # whether it is whole is looked at by whoever asked
         if unwritten:
             raise ModelError(
@@ -214,13 +214,6 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
             f"model.path={name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}). Download it once with "
             f"network (`hf download {name.name}{revision}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
         ) from error
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return bool(require_whole_files(folder))
-    except ModelError:
-        return False
 
 
 def _converted_package(path: str) -> Path:
@@ -248,12 +241,12 @@ def _packaged_gguf(path: str) -> Path:
     return gguf_files[0]
 
 
-def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None) -> None:
+def convert_gguf(gguf_file: Path, target: Path, *, end_token: str) -> None:
     """Writes a GGUF model as an ordinary folder (bfloat16 safetensors, tokenizer). ``target`` appears whole
     or not at all.
 
     Args:
-        end_token: what ends a turn, where the converted tokenizer names another token.
+        end_token: what ends a turn; the converted tokenizer may name another token.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -262,10 +255,8 @@ def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None)
     model = AutoModelForCausalLM.from_pretrained(
         gguf_file.parent, gguf_file=gguf_file.name, dtype=torch.bfloat16
     )
-    if end_token is not None:
-        tokenizer.eos_token = end_token
-        model.config.eos_token_id = tokenizer.eos_token_id
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
+    tokenizer.eos_token = end_token
+    model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     with whole_folder(target, replace=True) as staging:

@@ -28,7 +28,7 @@ TEMPLATE_DAY = datetime.date(2025, 1, 1)
 of different days would belong to different prompts."""
 
 
-def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     """The tokenizer of a model's folder; nothing is fetched.
 
     Raises:

@@ -42,6 +42,16 @@ class EngineProbe:
 
         class ProbeWorker(worker.PolicyWorker):
             @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+            def nudge_weights(self, scale: float, seed: int) -> None:
+                """Adds noise to every trained parameter."""
+                generator = torch.Generator().manual_seed(seed)
+                with torch.no_grad():
+                    for parameter in self._policy.module.parameters():
+                        if parameter.requires_grad:
+                            noise = torch.randn(parameter.shape, generator=generator) * scale
+                            parameter.add_(noise.to(parameter.device, parameter.dtype))
+
+            @register(dispatch_mode=Dispatch.ONE_TO_ALL)
             def own_log_probs(self, tokens: list[int], last: int) -> list[float]:
                 """The trainer's log-probs of the last so many tokens."""
                 engine = self._policy

@@ -24,7 +24,7 @@ import torch
 from azr.errors import BudgetError, ModelError
 from azr.models.model_hash import hash_model
 from azr.models.quantised import quantisation_of
-from azr.models.weight_files import INDEX, Tensor, read_json_file, require_whole_files
+from azr.models.weight_files import INDEX, Tensor, has_whole_files, read_json_file, require_whole_files
 from azr.system.files import fsync_directory, remove_leftovers, write_json_atomic
 from azr.system.locks import take_lock
 from azr.train.model_source import cache_dir
@@ -62,7 +62,7 @@ def int4_folder(folder: Path, device: str = "cpu", say: Callable[[str], None] = 
     source = SourceModel.of(folder, parts, found)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target, say):
-        if not _is_whole(target):  # another process may have made it meanwhile
+        if not has_whole_files(target):  # another process may have made it meanwhile
             shutil.rmtree(target, ignore_errors=True)
             _write(source, parts, target, device, say)
     return target
@@ -78,19 +78,12 @@ def ready_int4_folder(folder: Path) -> Path | None:
     if found is not None and found.layout == "pack-quantized":
         return folder
     target = _place_of(folder)
-    return target if _is_whole(target) else None
+    return target if has_whole_files(target) else None
 
 
 def _place_of(folder: Path) -> Path:
     content = hash_model(folder)
     return cache_dir() / "int4" / f"{content.model}-{content.tokenizer[:8]}-v{FORMAT}"
-
-
-def _is_whole(target: Path) -> bool:
-    try:
-        return target.is_dir() and bool(require_whole_files(target))
-    except ModelError:
-        return False
 
 
 @dataclass

@@ -62,7 +62,7 @@ def require_kernel() -> None:
 
 
 @torch.no_grad()
-def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: int = GROUP) -> KernelCheck:
+def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33) -> KernelCheck:
     """
     Raises:
         TrainingError: the kernel is missing, or computes something else than torch.
@@ -70,12 +70,12 @@ def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: 
     require_kernel()
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(-8, 8, (outputs, inputs), dtype=torch.int8, generator=generator)
-    scales = torch.randn(outputs, inputs // group, generator=generator).mul_(0.2 / inputs**0.5).bfloat16()
+    scales = torch.randn(outputs, inputs // GROUP, generator=generator).mul_(0.2 / inputs**0.5).bfloat16()
     x, bias = (torch.randn(n, generator=generator) for n in ((rows, inputs), (outputs,)))
     parts = (pack_int4(values), scales, x.bfloat16(), bias.bfloat16())
     words, scales, x, bias = (part.cuda() for part in parts)
 
-    multiply = _marlin(words, scales, bias, group)
+    multiply = _marlin(words, scales, bias)
     weight = dequantise(words, scales)
     exact = x.double() @ weight.double().T + bias.double()
     size = exact.abs().mean()
@@ -83,7 +83,7 @@ def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: 
     torch_error = float((torch.nn.functional.linear(x, weight, bias) - exact).abs().mean() / size)
     # a unit vector picks a weight, and nothing is added to it
     unit = torch.eye(inputs, dtype=x.dtype, device="cuda")
-    read = _marlin(words, scales, torch.zeros_like(bias), group)(unit)
+    read = _marlin(words, scales, torch.zeros_like(bias))(unit)
     different = float((weight != read.T).double().mean())
     major, minor = torch.cuda.get_device_capability()
     result = KernelCheck(
@@ -97,7 +97,7 @@ def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: 
     return result
 
 
-def _marlin(words: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor, group: int) -> Any:
+def _marlin(words: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> Any:
     """The product as vLLM calls it, over weights arranged as it arranges them."""
     from vllm import _custom_ops as ops
     from vllm.model_executor.layers.quantization.utils import marlin_utils as marlin
@@ -106,7 +106,7 @@ def _marlin(words: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor, group
     outputs, inputs = words.shape[0], words.shape[1] * 8
     nothing = marlin.marlin_make_empty_g_idx(words.device)
     weight = ops.gptq_marlin_repack(words.T.contiguous(), nothing, inputs, outputs, 4)
-    weight_scale = marlin.marlin_permute_scales(scales.T.contiguous(), inputs, outputs, group)
+    weight_scale = marlin.marlin_permute_scales(scales.T.contiguous(), inputs, outputs, GROUP)
     settings = {
         "weight": weight,
         "weight_scale": weight_scale,

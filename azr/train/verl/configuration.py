@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from azr.budget.shape import shape_from_config
-from azr.config import Config, to_container
+from azr.config import Config, from_container, to_container
 from azr.models.families import DROPOUT_KEYS
 from azr.models.weight_files import read_json_file
 from azr.train.ipc_check import SHARED_MEMORY_PLATFORM
@@ -125,8 +125,6 @@ def _model_overrides(config: Config, model_folder: Path) -> dict[str, Any]:
 
 def config_from_verl(verl_config: DictConfig) -> Config:
     """Our typed configuration, back from where ``build_verl_config`` put it."""
-    from azr.config import from_container
-
     plain = OmegaConf.to_container(verl_config.azr, resolve=True)
     assert isinstance(plain, dict)
     return from_container({str(key): value for key, value in plain.items()})

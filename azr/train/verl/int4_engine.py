@@ -86,10 +86,6 @@ class Int4Receiver:
             for kind, tensor in layer.tensors().items()
         }
 
-    def kernels(self) -> set[str]:
-        """Names of the kernels that vLLM chose."""
-        return {type(layer.kernel).__name__ for layer in self._layers.values()}
-
     @torch.no_grad()
     def take(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         others = []

@@ -18,7 +18,13 @@ from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
 from azr.train.verl.int4_base import build_int4_module, has_int4_base
-from azr.train.verl.update import AGGREGATIONS, packed_passes, policy_loss_config, response_places
+from azr.train.verl.update import (
+    AGGREGATIONS,
+    difference_from_engine,
+    packed_passes,
+    policy_loss_config,
+    response_places,
+)
 
 if TYPE_CHECKING:  # verl's engines carry no types
     Base: Any = object
@@ -86,8 +92,7 @@ class PackedEngine(Base):
 
 
 def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, Metric]:
-    """|p_trainer - p_engine| of the response tokens: mean over the whole batch (summed over micro-batches)
-    and largest; and the mean of the log-probs' difference, as other trainers report it.
+    """``update.difference_from_engine`` for a micro-batch of verl's own loop.
 
     Args:
         log_probs: nested ``[rows, (prompt + response)]``, as the model returned them.
@@ -100,24 +105,16 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
     if name not in keys or rows is None or not micro_batch[name].is_nested:
         return {}
 
-    with torch.no_grad():
-        engine = micro_batch[name].values().to(log_probs.device).float()
-        trainer = log_probs.values()[rows.to(log_probs.device)].float()
-        difference, nats = (trainer.exp() - engine.exp()).abs(), (trainer - engine).abs()
-        mask = micro_batch["loss_mask"] if "loss_mask" in keys else None
-        if mask is not None and mask.is_nested and mask.values().numel() == difference.numel():
-            counts = mask.values().to(difference.device)
-            difference, nats = difference * counts, nats * counts
-
-        # of this micro-batch in the mean over the whole batch
-        tokens = float(tu.get_non_tensor_data(micro_batch, "batch_num_tokens", difference.numel()))
-        share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / tokens
-        figures = {
-            "rollout_probs_diff_mean": difference.sum() * share,
-            "rollout_log_probs_diff_mean": nats.sum() * share,
-            "rollout_probs_diff_max": difference.max(),
-        }
-        return {name: Metric(aggregation=AGGREGATIONS[name], value=value) for name, value in figures.items()}
+    trainer = log_probs.values()[rows.to(log_probs.device)]
+    engine = micro_batch[name].values().to(trainer.device)
+    counts = torch.ones_like(trainer)
+    mask = micro_batch["loss_mask"] if "loss_mask" in keys else None
+    if mask is not None and mask.is_nested and mask.values().numel() == trainer.numel():
+        counts = mask.values().to(trainer.device)
+    tokens = float(tu.get_non_tensor_data(micro_batch, "batch_num_tokens", trainer.numel()))
+    share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / tokens
+    figures = difference_from_engine(trainer, engine, counts, share)
+    return {name: Metric(aggregation=AGGREGATIONS[name], value=value) for name, value in figures.items()}
 
 
 def scored_rows(micro_batch: Any) -> torch.Tensor | None:

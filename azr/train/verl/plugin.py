@@ -11,6 +11,7 @@ import logging
 import os
 
 from azr.system.stacks import STACKS_VARIABLE, answer_as_the_attempt_asks
+from azr.train.ipc_check import SHARED_MEMORY_PLATFORM
 from azr.train.patches.signals import keep_signals_blocked
 
 if os.environ.get(STACKS_VARIABLE):
@@ -28,5 +29,5 @@ if os.environ.get("VERL_PLATFORM") == "cpu":
     from azr.train.patches import vllm_on_cpu
 
     vllm_on_cpu.apply()
-elif os.environ.get("VERL_PLATFORM") == "nvidia_shm":
+elif os.environ.get("VERL_PLATFORM") == SHARED_MEMORY_PLATFORM:
     from azr.train.verl import shared_memory_platform  # noqa: F401  (importing it registers it)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from verl.plugin.platform import PlatformRegistry
 from verl.plugin.platform.platform_cuda import PlatformCUDA
 
-NAME = "nvidia_shm"
+from azr.train.ipc_check import SHARED_MEMORY_PLATFORM
 
 
-@PlatformRegistry.register(platform=NAME)
+@PlatformRegistry.register(platform=SHARED_MEMORY_PLATFORM)
 class SharedMemoryCUDA(PlatformCUDA):
     def is_ipc_supported(self) -> bool:
         return False

@@ -264,16 +264,32 @@ def policy_loss(
 
     with torch.no_grad():
         count = mask.sum() + 1e-8
-        trainers, engines = log_probs.float(), micro_batch.engines_log_probs
-        difference = (trainers.exp() - engines.exp()).abs() * mask
         told = {
             "actor/pg_loss": policy,
             "actor/entropy_loss": mean_entropy,
             "actor/pg_clipfrac": total((clipped > plain).float()) / count,
             "actor/ppo_kl": total(-moved) / count,
             "actor/pg_clipfrac_lower": total((larger > bound) * (advantages < 0).float()) / count,
-            "rollout_probs_diff_mean": difference.sum() * share,
-            "rollout_log_probs_diff_mean": ((trainers - engines).abs() * mask).sum() * share,
-            "rollout_probs_diff_max": difference.max(),
+            **difference_from_engine(log_probs, micro_batch.engines_log_probs, mask, share),
         }
     return loss, told
+
+
+@torch.no_grad()
+def difference_from_engine(
+    log_probs: torch.Tensor, engines: torch.Tensor, mask: torch.Tensor, share: float
+) -> dict[str, torch.Tensor]:
+    """|p_trainer - p_engine| of the response tokens: this micro-batch's part of the mean over the whole batch, and the
+    largest; and the mean of the log-probs' difference, as other trainers report it.
+
+    Args:
+        log_probs, engines, mask: ``[R]``; the mask is 1 for a token that counts.
+        share: of a token in the mean.
+    """
+    trainers, engines = log_probs.float(), engines.float()
+    difference = (trainers.exp() - engines.exp()).abs() * mask
+    return {
+        "rollout_probs_diff_mean": difference.sum() * share,
+        "rollout_log_probs_diff_mean": ((trainers - engines).abs() * mask).sum() * share,
+        "rollout_probs_diff_max": difference.max(),
+    }

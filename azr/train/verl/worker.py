@@ -56,16 +56,6 @@ class PolicyWorker(ActorRolloutRefWorker):
         return {"share": (change > 0).double().mean().item(), "largest": change.max().item()}
 
     @register(dispatch_mode=ONE_TO_ALL)
-    def nudge_weights(self, scale: float, seed: int) -> None:
-        """Adds noise to every trained parameter; for tests that watch the engine follow the trainer."""
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in self._policy.module.parameters():
-                if parameter.requires_grad:
-                    noise = torch.randn(parameter.shape, generator=generator) * scale
-                    parameter.add_(noise.to(parameter.device, parameter.dtype))
-
-    @register(dispatch_mode=ONE_TO_ALL)
     def optimizer_steps(self) -> int:
         """Steps that the optimizer itself has counted; restored with its state."""
         steps = [int(state["step"]) for state in self._policy.optimizer.state.values() if "step" in state]
@@ -92,8 +82,8 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL)
     def device_memory(self) -> dict[str, float]:
-        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak`` since the last
-        ``release_cached_memory``, and the device's ``free`` and ``total``.
+        """Memory of this process on its device, GiB: ``peak`` since the last ``release_cached_memory``, and the
+        device's ``free`` and ``total``.
 
         On a GPU also ``retries``: how often, since the start, the allocator found the card full and gave its
         cache back first.
@@ -101,8 +91,6 @@ class PolicyWorker(ActorRolloutRefWorker):
         device: Any = get_torch_device()
         free, total = device.mem_get_info()
         report = {
-            "allocated": device.memory_allocated() / 2**30,
-            "reserved": device.memory_reserved() / 2**30,
             "peak": device.max_memory_reserved() / 2**30,
             "free": free / 2**30,
             "total": total / 2**30,
