@@ -4,6 +4,7 @@ arXiv 2505.03335), or inside the responses to one task, as most recipes do. docs
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,28 +50,24 @@ def task_relative_advantages(
     if mode not in ("token", "sequence", "group"):
         raise ValueError(f"mode is {mode!r}; it is token, sequence or group")
 
-    advantage_N = np.zeros(len(reward_N))
-    members: dict[tuple[str, str | None], list[int]] = {}
-    for row, stream in enumerate(streams):
-        if length_N[row] > 0:
-            members.setdefault((stream, group_N[row] if mode == "group" else None), []).append(row)
+    # Who is compared with whom: (stream, None) is all of a stream, or in mode group what of it has no company.
+    real = [row for row, length in enumerate(length_N) if length > 0]
+    answers = Counter((streams[row], group_N[row]) for row in real)
+    members: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    for row in real:
+        stream, group = streams[row], group_N[row]
+        is_group = mode == "group" and group is not None and answers[stream, group] > 1
+        members[stream, group if is_group else None].append(row)
 
-    alone: dict[str, list[int]] = {}
-    for (stream, group), rows in members.items():
-        if group is not None and len(rows) > 1:
-            advantage_N[rows] = _whiten(reward_N[rows], np.ones(len(rows)))
-        elif mode == "group":
-            alone.setdefault(stream, []).extend(rows)
-        else:
-            advantage_N[rows] = _whiten(
-                reward_N[rows], length_N[rows] if mode == "token" else np.ones(len(rows))
-            )
-    for rows in alone.values():
-        advantage_N[rows] = _whiten(reward_N[rows], length_N[rows])
+    advantage_N = np.zeros(len(reward_N))
+    for (_, group), rows in members.items():
+        by_response = group is not None or mode == "sequence"
+        weight_n = np.ones(len(rows)) if by_response else length_N[rows]
+        advantage_N[rows] = _whiten(reward_N[rows], weight_n)
     return advantage_N
 
 
-def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int = 1) -> list[int]:
+def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int) -> list[int]:
     """The rows with a nonzero advantage, in order, filled up with others if the number has to be a multiple;
     all rows if none has one."""
     order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first

@@ -19,7 +19,7 @@ def composite_rates(config: SelfPlayConfig, step: int) -> tuple[float, int]:
         return 0.0, 0
     if not config.composite_schedule:
         return config.composite_chance, config.composite_max
-    raises = max(0, (step - 101) // 50 + 1) if step >= 101 else 0
+    raises = max(0, (step - 51) // 50)  # the first at step 101
     chance = max(config.composite_chance, min(0.8, config.composite_chance + 0.01 * raises))
     return chance, max(config.composite_max, min(3, config.composite_max + raises))
 

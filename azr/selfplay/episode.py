@@ -196,10 +196,18 @@ async def play_solve(
     """
     if row.task is None:
         raise ValueError(f"row {row.row_id} of {row.stream.name} has no task to solve")
-    watch, skip = Stopwatch(), config.format_reward
+    watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
-    asked = (row.task, row.prompt, completion, row.row_id)
-    outcome = await read_and_grade(*asked, sandbox, config, watch, skip_bad_format=skip)
+    outcome = await read_and_grade(
+        row.task,
+        row.prompt,
+        completion,
+        row.row_id,
+        sandbox,
+        config,
+        watch,
+        skip_bad_format=config.format_reward,
+    )
     return replace(outcome, seconds=watch.seconds)
 
 
@@ -237,6 +245,7 @@ async def play_propose(
     if row.fallback is not None:
         first = samples[0] if samples and outcome.task else None
         solved = first or await play_solve(row.fallback, generate, sandbox, config)
+
     return replace(outcome, solved=solved, seconds=watch.seconds)
 
 
@@ -265,6 +274,9 @@ def proposal_outcome(
     if rejection is None and _filtered(config, formed, accuracy):
         rejection = Rejection("filtered")
 
+    terms: dict[str, float] = {}
+    if formed and isinstance(verified, Task):
+        terms = program_terms(verified, row.references, config.intrinsic)
     accepted: Task | None = None
     if isinstance(verified, Task) and rejection is None:
         parents = tuple(reference.task_id for reference in row.references)
@@ -279,9 +291,7 @@ def proposal_outcome(
         rejection=rejection,
         accuracy=accuracy,
         learnability=None if accuracy is None else learnability(accuracy, config.learnability),
-        terms=program_terms(verified, row.references, config.intrinsic)
-        if formed and isinstance(verified, Task)
-        else {},
+        terms=terms,
         samples=tuple(samples),
         wanted_samples=config.difficulty_samples if samples else 0,
     )

@@ -7,7 +7,7 @@ no hidden random state.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ class SelfPlay:
         self.curriculum = InputCurriculum(config)
         self._options = prompt_options(config, timeout_s)
         self._metrics: dict[str, float] = {}
-        self._plan_metrics: dict[str, float] = {}
+        self._plan_metrics: dict[str, float] = defaultdict(float)
 
     # -- tasks in --------------------------------------------------------------------------------------------
 
@@ -118,11 +118,7 @@ class SelfPlay:
                 replaced by a prompt that ``azr.selfplay.prompt_room`` has seen to fit.
         """
         rng = np.random.default_rng([self.seed + self.seed_offset, 1, step])
-        self._plan_metrics = {
-            "plan/dropped_propose_prompts": 0.0,
-            "plan/dropped_solve_prompts": 0.0,
-            "plan/repeated_solve_rows": 0.0,
-        }
+        self._plan_metrics = defaultdict(float, {"plan/dropped_propose_prompts": 0.0})
         proposes = self.config.train_propose and step > self.config.solve_only_steps
         rows: list[PromptRow] = []
         for kind in self.task_types:
@@ -180,7 +176,7 @@ class SelfPlay:
                 prompt = propose_prompt(kind, references, self._options)
                 if fits(prompt):
                     return references, prompt
-                self._count_plan("plan/dropped_propose_prompts")
+                self._plan_metrics["plan/dropped_propose_prompts"] += 1
         return [], propose_prompt(kind, [], self._options)
 
     def induction_prompt(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
@@ -194,7 +190,7 @@ class SelfPlay:
             prompt = self._induction_prompt_about(references, rng)
             if fits(prompt):
                 return references, prompt
-            self._count_plan("plan/dropped_propose_prompts")
+            self._plan_metrics["plan/dropped_propose_prompts"] += 1
         identity = [identity_task(TaskType.DEDUCTION)]
         return identity, self._induction_prompt_about(identity, rng)
 
@@ -218,12 +214,15 @@ class SelfPlay:
         strategy = self.config.solve_selection
         if self.config.solves_same_step and strategy in ("max_new", "half_new"):
             strategy = "uniform_total"  # the new tasks are this step's own; these rows only fill up
-        answers, share = self.config.solve_group_size, self.config.seed_share
+        answers = self.config.solve_group_size
         count = self.config.batch_size // answers
-        selection = choose_solve_tasks(self.buffers[kind], count, strategy, step, rng, task_fits, share)
-        self._count_plan("plan/seed_solve_rows", selection.anchors * answers)
-        self._count_plan("plan/dropped_solve_prompts", selection.dropped)
-        self._count_plan("plan/repeated_solve_rows", selection.repeated * answers)
+        selection = choose_solve_tasks(
+            self.buffers[kind], count, strategy, step, rng, task_fits, self.config.seed_share
+        )
+        self._plan_metrics["plan/seed_solve_rows"] += selection.seeds * answers
+        self._plan_metrics["plan/dropped_solve_prompts"] += selection.dropped
+        self._plan_metrics["plan/repeated_solve_rows"] += selection.repeated * answers
+
         tasks = selection.tasks
         if not tasks:
             identity = identity_task(kind)
@@ -235,9 +234,6 @@ class SelfPlay:
             )
             for index, task in enumerate(task for task in tasks for _ in range(answers))
         ]
-
-    def _count_plan(self, name: str, count: int = 1) -> None:
-        self._plan_metrics[name] = self._plan_metrics.get(name, 0.0) + count
 
     # -- a step's outcomes -----------------------------------------------------------------------------------
 

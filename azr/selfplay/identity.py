@@ -14,21 +14,18 @@ _IDENTITY_OUTPUTS = (
 
 
 def identity_task(task_type: TaskType) -> Task:
-    """The one human-made triplet of Absolute Zero: a function that returns its argument (spec 1.1, 1.2)."""
+    """A function that returns its argument."""
+    inputs, outputs, message = _IDENTITY_INPUTS[:1], _IDENTITY_OUTPUTS[:1], ""
     if task_type is TaskType.INDUCTION:
-        return Task(
-            task_type=task_type,
-            code=IDENTITY_CODE,
-            inputs=_IDENTITY_INPUTS,
-            outputs=_IDENTITY_OUTPUTS,
-            message="Write a function that returns whatever you input",
-            lineage=Lineage(source="identity"),
-        )
-    output = "NoError" if task_type is TaskType.ERROR else "'Hello world'"
+        inputs, outputs = _IDENTITY_INPUTS, _IDENTITY_OUTPUTS
+        message = "Write a function that returns whatever you input"
+    elif task_type is TaskType.ERROR:
+        outputs = ("NoError",)
     return Task(
         task_type=task_type,
         code=IDENTITY_CODE,
-        inputs=("'Hello world'",),
-        outputs=(output,),
+        inputs=inputs,
+        outputs=outputs,
+        message=message,
         lineage=Lineage(source="identity"),
     )

@@ -38,7 +38,6 @@ def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str,
 def _common(stream: Stream, outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     paid = [outcome.reward for outcome in outcomes if outcome.reward is not None]
     lengths = [outcome.completion.n_tokens for outcome in outcomes]
-    records = [outcome.completion for outcome in outcomes]
     return {
         f"{stream.name}/count": len(outcomes),
         names.reward(stream.name): mean(paid),
@@ -47,7 +46,7 @@ def _common(stream: Stream, outcomes: Sequence[Outcome]) -> dict[str, float | No
         names.format_ok(stream.name): mean(outcome.format_ok for outcome in outcomes),
         f"{stream.name}/response_tokens_mean": mean(lengths),
         f"{stream.name}/response_tokens_max": max(lengths),
-        f"{stream.name}/response_cut": mean(not record.finished for record in records),
+        f"{stream.name}/response_cut": mean(not outcome.completion.finished for outcome in outcomes),
         f"{stream.name}/reflects": mean(outcome.reflects for outcome in outcomes),
     }
 
@@ -114,7 +113,7 @@ def _sandbox(
     reasons = [outcome.reason for outcome in (*solutions, *samples)]
     reasons += [outcome.rejection.reason for outcome in proposals if outcome.rejection]
     return {
-        names.SANDBOX_WAIT: mean(wait or None for wait in waits),
+        names.SANDBOX_WAIT: mean(wait or None for wait in waits),  # of the rows that ran a program
         "sandbox/wait_s_max": max(waits, default=0.0) or None,
         "sandbox/timeouts": reasons.count("timeout"),
     }

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -28,7 +27,7 @@ class Seeding:
 
     def __init__(self, game: SelfPlay) -> None:
         self._game = game
-        self._config: SelfPlayConfig = game.config
+        self._config = game.config
         self.target = self._config.batch_size * self._config.seed_factor
         self.round = 0
         self.tried = 0

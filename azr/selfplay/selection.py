@@ -20,14 +20,13 @@ loop (B7)."""
 
 @dataclass
 class SolveTasks:
-    """Chosen tasks, and how many draws the length limit dropped."""
-
     tasks: list[Task] = field(default_factory=list)
-    dropped: int = 0
+    seeds: int = 0
+    """How many of them ``seed_share`` brought."""
     repeated: int = 0
-    """Rows filled by repeating chosen tasks, because too few fit."""
-    anchors: int = 0
-    """Rows filled by ``seed_share``."""
+    """How many are there once more, because too few fit."""
+    dropped: int = 0
+    """Draws that the length limit dropped."""
 
 
 def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:
@@ -53,7 +52,7 @@ def choose_solve_tasks(
     uniform. ``step``: by recency, with replacement.
 
     Args:
-        seed_share: share of the rows that go to tasks from outside the game before the strategy has its turn;
+        seed_share: share of the tasks that are from outside the game, drawn before the strategy has its turn;
             fewer where there are fewer such tasks.
     """
     selection = SolveTasks()
@@ -69,10 +68,10 @@ def choose_solve_tasks(
             else:
                 selection.dropped += 1
 
-    if anchors := round(count * seed_share):
+    if wanted_seeds := round(count * seed_share):
         outside = [record for record in buffer if record.task.lineage.source != SELF_PLAY]
-        fill((outside[place] for place in rng.permutation(len(outside))), anchors)
-    selection.anchors = len(selection.tasks)
+        fill((outside[place] for place in rng.permutation(len(outside))), wanted_seeds)
+    selection.seeds = len(selection.tasks)
     fill(_candidates(buffer, count, strategy, step, rng), count)
 
     selection.repeated = count - len(selection.tasks) if selection.tasks else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from azr.copies import argument_key
 from azr.prompts.examples import INDUCTION_EXAMPLES
@@ -30,28 +30,6 @@ CheckOutput = Callable[[CallResult], "str | Rejection"]
 
 _EXAMPLE_INPUTS = frozenset(argument_key(text) for example in INDUCTION_EXAMPLES for text in example.inputs)
 _EXAMPLE_MESSAGES = frozenset(said(example.message) for example in INDUCTION_EXAMPLES)
-
-
-@dataclass(frozen=True)
-class Count:
-    """How much of a proposal is there."""
-
-    usable: int
-    needed: int
-    has_message: bool
-
-    @property
-    def progress(self) -> float:
-        """The message counts as much as an input; below 1 while something is missing."""
-        return (min(self.usable, self.needed) + self.has_message) / (self.needed + 1)
-
-    def rejection(self, first_fault: str) -> Rejection | None:
-        if self.usable < self.needed:
-            detail = f"{self.usable} usable of {self.needed}" + (f"; {first_fault}" if first_fault else "")
-            return Rejection("too_few_inputs", detail[:300], self.progress)
-        if self.has_message:
-            return None
-        return Rejection("no_message", "it is missing, or says nothing", self.progress)
 
 
 async def run_usable_inputs(
@@ -90,8 +68,13 @@ async def run_usable_inputs(
         if result.ok:
             break
 
-    if refused := Count(len(inputs), needed, bool(message)).rejection(fault):
-        return refused
+    # the message counts as much as an input; below 1 while something is missing
+    progress = (min(len(inputs), needed) + bool(message)) / (needed + 1)
+    if len(inputs) < needed:
+        detail = f"{len(inputs)} usable of {needed}" + (f"; {fault}" if fault else "")
+        return Rejection("too_few_inputs", detail[:300], progress)
+    if not message:
+        return Rejection("no_message", "it is missing, or says nothing", progress)
     return replace(task, inputs=tuple(inputs), outputs=tuple(outputs))
 
 

@@ -83,11 +83,10 @@ async def validate(
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
     """
-    tree = proposal.tree
-    if fault := _source_fault(proposal, tree, config):
+    if fault := _source_fault(proposal, config):
         return fault
 
-    code, imports, original = proposal.code, proposal.imports, ""
+    code, tree, original = proposal.code, proposal.tree, ""
     if composites:
         if detail := composite_fault(tree, len(composites)):
             return Rejection("composite", detail)
@@ -102,7 +101,7 @@ async def validate(
         code=code,
         inputs=proposal.inputs,
         outputs=("",) * len(proposal.inputs),
-        imports=imports,
+        imports=proposal.imports,
         message=proposal.message,
         thought=proposal.thought,
         composite_functions=composites,
@@ -127,6 +126,7 @@ async def _executed(
 
         most = needed_inputs + config.induction_spare_inputs
         return await run_usable_inputs(task, needed_inputs, most, sandbox, check, _MARKUP)
+
     of_errors = task.task_type is TaskType.ERROR
     result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=of_errors))
     outputs: list[str] = []
@@ -140,17 +140,17 @@ async def _executed(
     return replace(task, outputs=tuple(outputs))
 
 
-def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) -> Rejection | None:
+def _source_fault(proposal: Proposal, config: SelfPlayConfig) -> Rejection | None:
     """Everything that can be said without running the program."""
-    if proposal.task_type is not TaskType.INDUCTION and (name := banned_import(tree, banned_words(config))):
+    is_induction = proposal.task_type is TaskType.INDUCTION
+    if not is_induction and (name := banned_import(proposal.tree, banned_words(config))):
         return Rejection("banned_import", name)
-    if proposal.task_type is TaskType.ERROR and any(
-        type(node).__name__ in _RAISING for node in ast.walk(tree)
-    ):
+    nodes = ast.walk(proposal.tree)
+    if proposal.task_type is TaskType.ERROR and any(type(node).__name__ in _RAISING for node in nodes):
         return Rejection("banned_word", ", ".join(BANNED_ERROR_WORDS))
 
-    one_by_one = proposal.task_type is TaskType.INDUCTION and config.usable_inputs
-    inputs = () if one_by_one else proposal.inputs
+    # with usable_inputs each input is judged by itself, later
+    inputs = () if is_induction and config.usable_inputs else proposal.inputs
     for text in (proposal.code, *inputs, proposal.message):
         if found := _MARKUP.search(text):
             return Rejection("prompt_markup", found[0])
@@ -160,7 +160,6 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
         except ValueReadError as error:
             return Rejection("input_not_literal", str(error)[:200])
 
-    is_induction = proposal.task_type is TaskType.INDUCTION
     if is_induction and config.reject_leaks and _message_leaks(proposal.message, proposal.code):
         return Rejection("leaked_program")
     return None

@@ -111,8 +111,8 @@ def test_max_new_takes_the_previous_steps_then_fills_up():
     assert not {each.task_id for each in choose(buffer, 64, "max_new", 9).tasks} >= new
 
 
-@pytest.mark.parametrize(("share", "anchors"), [(0.0, 0), (0.25, 2), (1.0, 3)])
-def test_an_anchor_share_of_seeds_stays_in_every_step(share, anchors):
+@pytest.mark.parametrize(("share", "seeds"), [(0.0, 0), (0.25, 2), (1.0, 3)])
+def test_a_share_of_seeds_stays_in_every_step(share, seeds):
     """Three seeds among many newer tasks of the game: ``max_new`` alone would show none of them again."""
     buffer = TaskBuffer(100)
     for number in range(3):
@@ -122,14 +122,14 @@ def test_an_anchor_share_of_seeds_stays_in_every_step(share, anchors):
     selection = choose_solve_tasks(
         buffer, 8, "max_new", 6, np.random.default_rng(1), lambda each: True, share
     )
-    assert len(selection.tasks) == 8 and selection.anchors == anchors
-    assert sum(each.lineage.source == "seed" for each in selection.tasks) == anchors
+    assert len(selection.tasks) == 8 and selection.seeds == seeds
+    assert sum(each.lineage.source == "seed" for each in selection.tasks) == seeds
     tight = choose_solve_tasks(
         buffer, 8, "max_new", 6, np.random.default_rng(1), lambda each: each.input != "1", share
     )
     assert (
         len(tight.tasks) == 8
-        and tight.anchors == min(anchors, 2)
+        and tight.seeds == min(seeds, 2)
         and all(each.input != "1" for each in tight.tasks)
     )
 
