@@ -64,11 +64,11 @@ def step(
     ]
 
     # Verify: what can be read, runs, and gives the same result each time is a task whose answer is known.
-    tasks = wait_for(
-        [verify(*each, policy, sandbox, config) for each in zip(propose_rows, read, strict=True)]
-    )
+    pairs = zip(propose_rows, read, strict=True)
+    tasks = wait_for([verify(row, response, policy, sandbox, config) for row, response in pairs])
 
-    # Estimate: the same model tries each new task n times; its share of right answers is the task's accuracy.
+    # Estimate: the same model tries each new task n times, in whatever format; its share of right answers is the
+    # task's accuracy.
     n = config.difficulty_samples
     tried = [i for i, task in enumerate(tasks) if isinstance(task, Task) and read[i].format_ok]
     trials = [(tasks[i], propose_rows[i].row_id) for i in tried for _ in range(n)]

@@ -158,8 +158,10 @@ def _fail(run: RunDir, request: TrainRequest, reason: str, *, retry: bool = True
         retry: another attempt may go better.
     """
     print(f"azr.train: {reason}", file=sys.stderr)
-    ends = (Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt)
-    write_result(run, TrainResult(*ends, retry=retry))
+    result = TrainResult(
+        Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=retry
+    )
+    write_result(run, result)
     return 1
 
 

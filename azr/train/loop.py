@@ -160,10 +160,18 @@ class Attempt:
     def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:
         self.clock.restart()
         self.clock.is_first = check_learning
-        lineage = self._lineage() | {"model": f"{self.config.model.path}@{step - 1}"}
-        parts = (self.backend, self.game, self.config, self.clock)
-        found = train_step(step, *parts, lineage, entropy=self._entropy, check_learning=check_learning)
+        found = train_step(
+            step,
+            self.backend,
+            self.game,
+            self.config,
+            self.clock,
+            lineage=self._lineage() | {"model": f"{self.config.model.path}@{step - 1}"},
+            entropy=self._entropy,
+            check_learning=check_learning,
+        )
         self._entropy = found.values.get(names.ENTROPY, self._entropy)
+
         cycle = self.link.request.cycle
         self.link.require_folder()
         append_jsonl(self.run.shard(cycle), [task.to_json() for task in found.accepted])

@@ -164,21 +164,22 @@ def train_step(
 
     # Credit: what each response is paid, and what that teaches.
     with clock.timed("old_log_prob", Phase.UPDATE):
-        batch, scored = backend.score_again(batch)
-    found = credit(
+        batch, score_metrics = backend.score_again(batch)
+    credited = credit(
         backend.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control
     )
-    learned = list(range(len(found.advantages)))
+    learned_rows = list(range(len(credited.advantages)))
     if config.train.drop_zero_advantages:
-        learned = rows_to_learn_from(found.advantages, config.train.gpus)
-        found.metrics["train/dropped_rows"] = float(len(found.advantages) - len(learned))
+        learned_rows = rows_to_learn_from(credited.advantages, config.train.gpus)
+        credited.metrics["train/dropped_rows"] = float(len(credited.advantages) - len(learned_rows))
 
     # Update: one optimizer step on the whole batch.
     with clock.timed("update", Phase.UPDATE):
         if check_learning:
             backend.remember_weights()
-        updated = backend.update(batch, found.advantages, learned, entropy_coefficient(config.train, entropy))
-        has_taught = bool(found.advantages.any()) or config.train.entropy_coefficient > 0
+        bonus = entropy_coefficient(config.train, entropy)
+        update_metrics = backend.update(batch, credited.advantages, learned_rows, bonus)
+        has_taught = bool(credited.advantages.any()) or config.train.entropy_coefficient > 0
         moved = check_learning and require_moved_weights(backend.weights_moved(), has_taught)
     memory |= backend.memory("update")
     backend.release_memory()
@@ -190,12 +191,12 @@ def train_step(
         require_changed_engine(answers_before, backend.engine_answers())
 
     # Accept: new tasks enter the buffer, solved ones their statistics.
-    accepted = game.accept(step, found.outcomes, lineage)
+    accepted = game.accept(step, credited.outcomes, lineage)
     backend.forget(batch)
     clock.seconds["step"] = time.monotonic() - started_s
-    values = game.metrics() | found.metrics | updated | scored | memory
+    values = game.metrics() | credited.metrics | update_metrics | score_metrics | memory
     require_matching_engine(values, config.train.max_logprob_mismatch)
-    return StepResult(rows, found.outcomes, accepted, values)
+    return StepResult(rows, credited.outcomes, accepted, values)
 
 
 def require_moved_weights(moved: dict[str, float], has_taught: bool) -> bool:
