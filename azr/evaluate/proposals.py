@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.prompt_room import last_resorts
 from azr.selfplay.rows import PromptRow
 from azr.system.hashes import text_hash
-from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
+from azr.tasks import Prompt, Rejection, Role, Stream, TaskType
 
 REQUESTS_PER_TYPE = 100
 SEED = 0
@@ -101,26 +101,20 @@ def proposal_suite(
     for kind in game.task_types:
         seen: Counter[str] = Counter()
         for index in range(REQUESTS_PER_TYPE):
-            references, prompt, remedy = _request(game, kind, index, fits)
-            shown = text_hash(" ".join(task.task_id for task in references), 12)
+            row, remedy = _request(game, kind, index, fits)
+            shown = text_hash(" ".join(task.task_id for task in row.references), 12)
             seen[shown] += 1
             item_id = f"{kind.value}/{shown}-{seen[shown]}"
-            rows[item_id] = PromptRow(
-                stream=Stream(Role.PROPOSE, kind),
-                prompt=prompt,
-                row_id=item_id,
-                references=tuple(references),
-                needed_inputs=game.curriculum.needed,
-            )
-            items.append(Item(item_id, kind.value, prompt, remedy=remedy))
+            rows[item_id] = replace(row, row_id=item_id)
+            items.append(Item(item_id, kind.value, row.prompt, remedy=remedy))
 
     files = ", ".join(path.name for path in paths)
     note = f"references are drawn from the {len(tasks)} {source or f'tasks of {files}'}"
     return ProposalSuite(name="proposals", rows=rows, config=config, items=items, notes=(note,))
 
 
-def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[list[Task], Prompt, str]:
-    """References, prompt, and what was done about its length (see ``Item.remedy``)."""
+def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[PromptRow, str]:
+    """The request, and what was done about its length (see ``Item.remedy``)."""
     needed = game.curriculum.needed
     resorts = [
         prompt for stream, prompt in last_resorts(game.config, needed) if stream == Stream(Role.PROPOSE, kind)
@@ -139,9 +133,8 @@ def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[li
         return fitting
 
     rng = np.random.default_rng([SEED, list(TaskType).index(kind), index])
-    if kind is TaskType.INDUCTION:
-        references, prompt = game.induction_prompt(rng, counted)
-        return references, prompt, OTHER_REFERENCES if refused else ""
-    references, prompt = game.program_prompt(kind, rng, counted)
-    fewer = len(references) < min(game.config.references, len(game.buffers[kind]))
-    return references, prompt, (FEWER_REFERENCES if fewer else OTHER_REFERENCES) if refused else ""
+    row = game.propose_row(kind, "", rng, counted)
+    if not refused:
+        return row, ""
+    wanted = 1 if kind is TaskType.INDUCTION else min(game.config.references, len(game.buffers[kind]))
+    return row, FEWER_REFERENCES if len(row.references) < wanted else OTHER_REFERENCES

@@ -129,7 +129,8 @@ def credit(
         max_response_tokens: see ``pay``.
         control: ``train.control``.
     """
-    real = [row for row, response in enumerate(responses) if response.n_tokens > 0]
+    # Pay: an outcome brings its reward, a response inside a proposal's outcome earns a solver's.
+    real = [row for row, response in enumerate(responses) if response.n_tokens > 0]  # without padding
     played = [outcome for row in real if (outcome := responses[row].outcome) is not None]
     outcomes = pay(played, game, max_response_tokens)
     reward_of_row = {outcome.row_id: outcome.reward for outcome in outcomes}
@@ -145,6 +146,7 @@ def credit(
             else solve_reward(response.format_ok, response.score, game.config) - penalties_N[row]
         )
 
+    # Control: the rewards that are learned from.
     learned_N = np.zeros(len(responses))
     learned_N[real] = controlled_rewards(
         control,
@@ -154,6 +156,8 @@ def credit(
         game.seed,
         step,
     )
+
+    # Compare: each response with its stream or its group.
     advantages_N = task_relative_advantages(
         learned_N,
         [response.n_tokens for response in responses],
@@ -161,6 +165,7 @@ def credit(
         game.config.advantage_mode,
         [response.group for response in responses],
     )
+
     metrics = {
         names.ROWS: float(len(real)),
         names.RESPONSE_TOKENS: float(sum(response.n_tokens for response in responses)),

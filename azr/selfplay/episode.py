@@ -223,24 +223,26 @@ async def play_propose(
     Raises:
         SandboxError: the sandbox itself failed.
     """
+    # Propose, and verify.
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
     response = split_response(completion.text, row.prompt.response_prefix, strict=config.strict_format)
     task = await read_and_validate(row, response, sandbox, config, watch)
 
+    # Estimate. Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
+    difficulty_counts = response.format_ok or not config.format_reward or config.program_filter != "all"
     samples: tuple[SolveOutcome, ...] = ()
     too_long = False
     if isinstance(task, Task):
         prompt = solve_prompt(task, prompt_options(config))
         too_long = not fits(prompt)
-        # Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
-        is_worth = response.format_ok or not config.format_reward or config.program_filter != "all"
-        if row.estimate and is_worth and not too_long:
+        if row.estimate and difficulty_counts and not too_long:
             samples = await _estimate(task, prompt, row.row_id, generate, sandbox, config, watch)
-
     outcome = proposal_outcome(
         row, completion, response.format_ok, task, samples, config, is_too_long=too_long
     )
+
+    # Solve, in the place of this row in the solve stream.
     solved: SolveOutcome | None = None
     if row.fallback is not None:
         first = samples[0] if samples and outcome.task else None
@@ -266,16 +268,16 @@ def proposal_outcome(
     """
     accuracy: float | None = None
     rejection = verified if isinstance(verified, Rejection) else None
-    formed = format_ok or not config.format_reward
+    has_form = format_ok or not config.format_reward
     if is_too_long:
         rejection, accuracy = Rejection("solve_prompt_too_long"), 0.0
     elif samples:
         accuracy = sum(sample.score for sample in samples) / len(samples)
-    if rejection is None and _filtered(config, formed, accuracy):
+    if rejection is None and _filtered(config, has_form, accuracy):
         rejection = Rejection("filtered")
 
     terms: dict[str, float] = {}
-    if formed and isinstance(verified, Task):
+    if has_form and isinstance(verified, Task):
         terms = program_terms(verified, row.references, config.intrinsic)
     accepted: Task | None = None
     if isinstance(verified, Task) and rejection is None:
@@ -319,8 +321,8 @@ async def read_and_validate(
     return await watch.measure("execute", validation)
 
 
-def _filtered(config: SelfPlayConfig, format_ok: bool, accuracy: float | None) -> bool:
-    if not format_ok and not config.buffer_bad_format:
+def _filtered(config: SelfPlayConfig, has_form: bool, accuracy: float | None) -> bool:
+    if not has_form and not config.buffer_bad_format:
         return True
     if accuracy is None or config.program_filter == "all":
         return False

@@ -154,9 +154,9 @@ class SelfPlay:
     def propose_row(self, kind: TaskType, row_id: str, rng: np.random.Generator, fits: Fits) -> PromptRow:
         """A request for a new task, with references drawn from the buffers."""
         if kind is TaskType.INDUCTION:
-            references, prompt = self.induction_prompt(rng, fits)
+            references, prompt = self._draw_program(rng, fits)
         else:
-            references, prompt = self.program_prompt(kind, rng, fits)
+            references, prompt = self._draw_references(kind, rng, fits)
         return PromptRow(
             stream=Stream(Role.PROPOSE, kind),
             prompt=prompt,
@@ -165,7 +165,7 @@ class SelfPlay:
             needed_inputs=self.curriculum.needed,
         )
 
-    def program_prompt(
+    def _draw_references(
         self, kind: TaskType, rng: np.random.Generator, fits: Fits
     ) -> tuple[list[Task], Prompt]:
         """References and prompt of a new program; prompts that are too long are redrawn, then get fewer
@@ -179,7 +179,7 @@ class SelfPlay:
                 self._plan_metrics["plan/dropped_propose_prompts"] += 1
         return [], propose_prompt(kind, [], self._options)
 
-    def induction_prompt(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
+    def _draw_program(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
         """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its
         prompt, for ``curriculum.needed`` inputs."""
         sources = [self.buffers[TaskType.ABDUCTION], self.buffers[TaskType.DEDUCTION]]
@@ -187,14 +187,14 @@ class SelfPlay:
         for _ in range(_PROMPT_TRIES * 4 if total else 0):
             source = sources[0] if rng.integers(total) < len(sources[0]) else sources[1]
             references = [record.task for record in source.draw(1, rng)]
-            prompt = self._induction_prompt_about(references, rng)
+            prompt = self._induction_prompt(references, rng)
             if fits(prompt):
                 return references, prompt
             self._plan_metrics["plan/dropped_propose_prompts"] += 1
         identity = [identity_task(TaskType.DEDUCTION)]
-        return identity, self._induction_prompt_about(identity, rng)
+        return identity, self._induction_prompt(identity, rng)
 
-    def _induction_prompt_about(self, references: list[Task], rng: np.random.Generator) -> Prompt:
+    def _induction_prompt(self, references: list[Task], rng: np.random.Generator) -> Prompt:
         example = draw_example(self.config, rng)
         options = induction_options(self._options, self.config, self.curriculum.needed, example)
         return propose_prompt(TaskType.INDUCTION, references, options)
@@ -261,7 +261,7 @@ class SelfPlay:
             The newly accepted tasks, without duplicates: what the trainer appends to the cycle's shard.
         """
         ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
-        found = step_metrics(ordered)
+        values = step_metrics(ordered)
         self._record_uses(step, ordered)
 
         accepted: list[Task] = []
@@ -287,17 +287,17 @@ class SelfPlay:
             if outcome.samples and outcome.accuracy is not None:
                 buffer.record_use(task.task_id, outcome.accuracy, len(outcome.samples), step)
 
-        found[names.ACCEPTED] = float(len(accepted))
-        if valid := found.get(names.VALID, 0.0):
-            found[names.NOVELTY] = len(accepted) / valid
-        found["data/duplicates"] = float(sum(refused[reason] for reason in DUPLICATES))
-        found |= {names.rejected(reason): float(count) for reason, count in refused.items()}
+        values[names.ACCEPTED] = float(len(accepted))
+        if valid := values.get(names.VALID, 0.0):
+            values[names.NOVELTY] = len(accepted) / valid
+        values["data/duplicates"] = float(sum(refused[reason] for reason in DUPLICATES))
+        values |= {names.rejected(reason): float(count) for reason, count in refused.items()}
         for kind in self.task_types:
             count = sum(task.task_type is kind for task in accepted)
-            found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(count)
+            values[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(count)
 
-        self._metrics = found
-        if (share := found.get(names.valid(TaskType.INDUCTION))) is not None:
+        self._metrics = values
+        if (share := values.get(names.valid(TaskType.INDUCTION))) is not None:
             self.curriculum.note(share)
         return accepted
 
@@ -312,17 +312,17 @@ class SelfPlay:
 
     def metrics(self) -> dict[str, float]:
         """Numbers of the last accepted step, of the plan, and of the buffers (docs/metrics.md)."""
-        found = {**self._metrics, **self._plan_metrics, **self.types.metrics()}
+        values = {**self._metrics, **self._plan_metrics, **self.types.metrics()}
         for kind in self.task_types:
             buffer = self.buffers[kind]
-            found[names.buffer_size(kind)] = float(len(buffer))
-            found[f"buffer/{kind.value}/mastered"] = float(buffer.mastered_count)
-            found[f"buffer/{kind.value}/evicted_mastered"] = float(buffer.evicted_mastered)
-            found[f"buffer/{kind.value}/evicted_old"] = float(buffer.evicted_old)
+            values[names.buffer_size(kind)] = float(len(buffer))
+            values[f"buffer/{kind.value}/mastered"] = float(buffer.mastered_count)
+            values[f"buffer/{kind.value}/evicted_mastered"] = float(buffer.evicted_mastered)
+            values[f"buffer/{kind.value}/evicted_old"] = float(buffer.evicted_old)
         if TaskType.INDUCTION in self.task_types:
-            found["propose-induction/needed_inputs"] = float(self.curriculum.needed)
-        found["data/accepted_total"] = float(self.totals["accepted"])
-        return found
+            values["propose-induction/needed_inputs"] = float(self.curriculum.needed)
+        values["data/accepted_total"] = float(self.totals["accepted"])
+        return values
 
     # -- saving ----------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ from azr.selfplay.options import prompt_options
 from azr.selfplay.rewards import propose_reward
 from azr.selfplay.rows import PromptRow
 from azr.system.files import append_jsonl, read_jsonl
-from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
+from azr.tasks import Prompt, Rejection, Task, TaskType
 from azr.train.tokens import prompt_token_ids
 
 SEED = 0
@@ -165,21 +165,9 @@ def requests(name: str, config: Config, kind: TaskType, count: int, fits: Any) -
         for record in read_jsonl(Path(__file__).resolve().parents[2] / path)
     ]
     game.start(tasks)
-    rows = []
-    for index in range(count):
-        rng = np.random.default_rng([SEED, list(TaskType).index(kind), index])
-        if kind is TaskType.INDUCTION:
-            references, prompt = game.induction_prompt(rng, fits)
-        else:
-            references, prompt = game.program_prompt(kind, rng, fits)
-        row = PromptRow(
-            stream=Stream(Role.PROPOSE, kind),
-            prompt=prompt,
-            row_id=f"{index:04d}",
-            references=tuple(references),
-            needed_inputs=game.curriculum.needed,
-        )
-        rows.append(row)
+    place = list(TaskType).index(kind)
+    rngs = [np.random.default_rng([SEED, place, index]) for index in range(count)]
+    rows = [game.propose_row(kind, f"{index:04d}", rng, fits) for index, rng in enumerate(rngs)]
     return Asked(name, config, rows)
 
 

@@ -277,8 +277,9 @@ def test_every_way_of_asking_is_a_prompt(frame, form, reply):
     )
     game = SelfPlay(config, 1)
     game.start([PROGRAM])
-    references, prompt = game.induction_prompt(np.random.default_rng(1), lambda prompt: True)
-    assert [each.code for each in references] == [PROGRAM.code] and PROGRAM.code in prompt.text
+    row = game.propose_row(TaskType.INDUCTION, "1", np.random.default_rng(1), lambda prompt: True)
+    prompt = row.prompt
+    assert [each.code for each in row.references] == [PROGRAM.code] and PROGRAM.code in prompt.text
     if form != "plain" and frame != "compact":
         assert "```input_5" in prompt.text and "```input_6" not in prompt.text
         assert any(example.message in prompt.text for example in INDUCTION_EXAMPLES) == (form == "example")
