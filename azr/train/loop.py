@@ -121,10 +121,14 @@ class Attempt:
         for step in range(first, request.last_step + 1):
             self.backend.global_steps = step
             last = step == request.last_step
-            saving_s = self.clock.seconds.get("save", 0.0)
+
+            # Train.
+            saving_s = self.clock.seconds.get("save", 0.0)  # of the step before
             values = self._step(step, check_learning=step == first)
             asked = self.link.asked()
+            ends = last or asked.stop
 
+            # Evaluate.
             if train.probe_every_steps and (last or step % train.probe_every_steps == 0):
                 with self.clock.timed("validate", Phase.VALIDATE):
                     values |= self._evaluate_probes(step)
@@ -132,19 +136,19 @@ class Attempt:
                 with self.clock.timed("validate", Phase.VALIDATE):
                     values |= self._measure_for_verdict(before=False)
 
+            # Tell the driver.
             values |= {names.seconds(name): seconds for name, seconds in self.clock.seconds.items()}
-            if saving_s:
-                # of the step before: a step's metrics are written before it is saved
+            if saving_s:  # a step's metrics are written before it is saved
                 values[names.seconds("save")] = saving_s
             self.link.step_done(step, values)
             if step == first:
                 inside = {phase: self.clock.seconds.get(phase, 0.0) for phase in names.PHASES}
                 self.link.mark(StartPart.FIRST_STEP, inside)
                 self.link.mark_begin(HandOverPart.FIRST_STEP)
-            ends = last or asked.stop
             if ends:
                 self.link.mark_end(HandOverPart.BEGIN)
 
+            # Save.
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if ends or asked.checkpoint or due:
                 self._save(step, goes_on=not ends)

@@ -118,11 +118,7 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
 
 
 def scored_rows(micro_batch: Any) -> torch.Tensor | None:
-    """Places in the packed row whose next token is a response token: int64 ``[R]``; None where the batch does not say.
-
-    The token at place i predicts the one at i + 1, so a response of n tokens at the end of its sequence is
-    scored at the n places before its last.
-    """
+    """``update.response_places`` of a micro-batch of verl's own loop: int64 ``[R]``; None where the batch does not say."""
     if "prompts" not in micro_batch.keys() or "responses" not in micro_batch.keys():  # noqa: SIM118  (a TensorDict)
         return None
     prompts, responses = micro_batch["prompts"], micro_batch["responses"]
