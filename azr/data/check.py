@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from azr.config.data import DataConfig
-from azr.config.paths import find
+from azr.config.load import read_config
+from azr.config.paths import WORDS, find
 from azr.data.account import Account
 from azr.data.build import row_tasks
 from azr.data.contamination import evaluation_items
@@ -23,7 +24,7 @@ from azr.data.sources import (
     unread_files,
     user_sources,
 )
-from azr.errors import DataError
+from azr.errors import AzrError, DataError
 from azr.run.rundir import RunDir
 from azr.wording import counted
 
@@ -37,8 +38,8 @@ _SHOWN_FILES = 5
 def require_readable(config: DataConfig, run: RunDir) -> None:
     """Reads every file that ``config`` names; nothing is executed.
 
-    A run that has begun needs its evaluation files only: what its own sources held is in its pool. Those that
-    are still there are looked at all the same, since one of them may be new.
+    A run that has begun needs its evaluation files only: what its own sources held is in its pool. What its latest start
+    did not name is new, and has to be there.
 
     Raises:
         DataError: a path does not exist or holds no data file, a file is damaged, or what is named gives not
@@ -48,7 +49,9 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
     begun = run.pool_manifest.is_file() or run.cycle_tasks(1).is_file()  # either may have been removed
     evaluation, missing = configured_files(config.evaluation_files, "data.evaluation_files")
     sources, lacking = user_sources(config.extra_files)
-    if not begun:
+    if begun:
+        missing += _lacking_now(config, run)
+    else:
         missing += lacking
         probes, lacking = configured_files(probe_names(config), "data.probe_files")
         missing += lacking
@@ -67,6 +70,20 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
         raise DataError(
             "; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or remove it from the configuration"
         )
+
+
+def _lacking_now(config: DataConfig, run: RunDir) -> list[str]:
+    """A sentence for each source that the latest start of a run did not name, and that is not there."""
+    try:
+        before = read_config(run.config).data
+    except AzrError:
+        return []
+    _, files = user_sources(name for name in config.extra_files if name not in before.extra_files)
+    runs = (name for name in config.other_runs if name not in before.other_runs)
+    _, others = other_run_sources(runs, run.root)
+    _, seeds = configured_files([config.seeds], "data.seeds")
+    known = config.seeds == before.seeds or config.seeds in WORDS["data.seeds"]
+    return [*files, *others, *(() if known else seeds)]
 
 
 def _without_a_task(named: str, sources: Sequence[TaskSource], config: DataConfig) -> list[str]:

@@ -162,7 +162,12 @@ def consolidate(
         seconds=now - started,
         phases={name: round(seconds, 3) for name, seconds in phases.items()},
         sources=build.entries,
-        lines=changed + _lines(new, build) + (passed_over(config.extra_files) if cycle == 1 else []),
+        lines=[
+            *changed,
+            *(f"{item}; its tasks stay in the pool" for item in missing),
+            *_lines(new, build),
+            *(passed_over(config.extra_files) if cycle == 1 else ()),
+        ],
         missing=missing,
     )
     write_json_atomic(run.cycle(cycle) / CONSOLIDATION_FILE, asdict(report))
@@ -226,8 +231,15 @@ def _build(
 def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[TaskSource], list[str]]:
     users, missing = user_sources(config.extra_files)
     others, missing_runs = other_run_sources(config.other_runs, run.root)
-    sources = [*seed_sources(config), *users, *others]
     missing += missing_runs
+    seeds: list[TaskSource] = []
+    try:
+        seeds += seed_sources(config)
+    except DataError as error:
+        if cycle == 1:
+            raise
+        missing.append(str(error).partition("; ")[0])
+    sources = [*seeds, *users, *others]
     if cycle == 1:
         refuse_missing(missing)
     else:

@@ -10,6 +10,7 @@ import lzma
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from data_helpers import numbered, quiet, write_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr.config import Config
+from azr.config.load import write_config
 from azr.data.check import passed_over, require_readable
-from azr.data.consolidate import consolidate
+from azr.data.consolidate import consolidate, merge_shard
 from azr.data.contamination import evaluation_items
 from azr.data.guard import prepare_probes
 from azr.data.manifest import load_pool
@@ -598,6 +601,40 @@ def test_a_run_whose_first_cycle_was_removed_has_begun_all_the_same(run: RunDir,
     shutil.rmtree(run.cycle(1))
     (tmp_path / "one.jsonl").unlink()
     require_readable(config, run)
+
+
+def test_a_path_that_a_resumed_run_names_for_the_first_time_has_to_be_there(
+    run: RunDir, tmp_path: Path
+) -> None:
+    """With a letter wrong it was passed over without a word."""
+    config = quiet(extra_files=[str(write_tasks(tmp_path / "one.jsonl", [numbered(1)]))])
+    consolidate(run, 1, config)
+    write_config(run.config, Config(data=config))
+    (tmp_path / "one.jsonl").unlink()
+    require_readable(config, run)
+    for key, value in {
+        "extra_files": [*config.extra_files, str(tmp_path / "tow.jsonl")],
+        "other_runs": [str(tmp_path / "tow")],
+        "seeds": str(tmp_path / "tow"),
+    }.items():
+        with pytest.raises(DataError, match=rf"^data\.{key}: {tmp_path}/tow.*; correct the path"):
+            require_readable(replace(config, **{key: value}), run)
+
+
+def test_sources_that_are_gone_in_a_later_cycle_are_told(run: RunDir, tmp_path: Path) -> None:
+    """Seeds ended the run there; the others were passed over without a word."""
+    seeds = write_tasks(tmp_path / "seeds.jsonl", [numbered(1)])
+    mine = write_tasks(tmp_path / "mine.jsonl", [numbered(2)])
+    config = quiet(seeds=str(seeds), extra_files=[str(mine)])
+    consolidate(run, 1, config)
+    write_tasks(run.shard(1), [numbered(10, source="selfplay", cycle=1, step=1)])
+    merge_shard(run, 1, config)
+    seeds.unlink()
+    mine.unlink()
+    report = consolidate(run, 2, config)
+    assert report.tasks == 3
+    assert f"data.seeds: {seeds} does not exist; its tasks stay in the pool" in report.sentence
+    assert f"data.extra_files: {mine} does not exist; its tasks stay in the pool" in report.sentence
 
 
 def test_a_named_file_of_which_no_task_holds_stops_the_run(run: RunDir, tmp_path: Path) -> None:
