@@ -4,8 +4,11 @@ and every hash is checked around each cycle."""
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
+import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +53,7 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
     for file in configured_files(probe_names(config), "data.probe_files")[0]:
         if file.resolve().parent == SHIPPED_PROBES.parent:
             continue
-        lines = read_probes(file).decode("utf-8", "surrogatepass").split("\n")
-        tasks = [Task.from_json(json.loads(line)) for line in lines if line.strip()]
+        tasks = probe_tasks(file)
         _, dropped = reexecute(tasks, config.reexecute, reruns, sandbox)
         if dropped:
             first = dropped[0]
@@ -118,24 +120,49 @@ def read_probes(file: Path) -> bytes:
         DataError: a row is not a task. A probe is never left out silently: scores would be of fewer tasks than
             the user thinks.
     """
-    try:
-        records = list(read_jsonl(file, strict=True))
-        plain = bool(records) and all(Task.from_json(record) for record in records)
-    except DataError:
-        plain = False
-    if plain:
-        return file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    with contextlib.suppress(DataError):
+        plain = [(record, Task.from_json(record)) for record in read_jsonl(file, strict=True)]
+        told = [_as_written_here(record, task) for record, task in plain]
+        if told and all(task is same for (_, task), same in zip(plain, told, strict=True)):
+            return file.read_bytes().removeprefix(codecs.BOM_UTF8)
+        if told:
+            return _json_lines(told)
     tasks: list[Task] = []
     for row in read_rows(file):
         found = Refused(Reason.UNREADABLE, row.problem) if row.record is None else tasks_of(row.record)
         if isinstance(found, Refused):
             raise DataError(
-                f"data.probe_files: {file}, {row.place}: {found.detail}; every row of a probe file has to be a task"
+                f"{file}, {row.place}: {found.detail}; every row of a probe file has to be a task"
             )
         tasks += found
     if not tasks:
-        raise DataError(f"data.probe_files: {file} is empty; correct it, or remove it from the configuration")
+        raise DataError(f"{file} is empty; it has to hold probe tasks")
+    return _json_lines(tasks)
+
+
+def _as_written_here(record: dict[str, Any], task: Task) -> Task:
+    """``task``, or with its texts as we write them where the record's differ: answers are compared with ``[1, 2]``, not with
+    ``[1,2]``.
+
+    Raises:
+        DataError: the record is no task after all.
+    """
+    found = tasks_of(record, max_code_chars=sys.maxsize, max_value_chars=sys.maxsize)
+    if isinstance(found, Refused):
+        raise DataError(found.detail)
+    ours = next(each for each in found if each.task_type is task.task_type)
+    texts = (ours.code, ours.inputs, ours.outputs)
+    return task if texts == (task.code, task.inputs, task.outputs) else replace(ours, lineage=task.lineage)
+
+
+def _json_lines(tasks: Iterable[Task]) -> bytes:
     return "".join(json_line(task.to_json()) for task in tasks).encode("utf-8", "surrogatepass")
+
+
+def probe_tasks(file: Path) -> list[Task]:
+    """The tasks of ``read_probes``."""
+    lines = read_probes(file).decode("utf-8", "surrogatepass").split("\n")
+    return [Task.from_json(json.loads(line)) for line in lines if line.strip()]
 
 
 def probe_files(run: RunDir) -> list[Path]:

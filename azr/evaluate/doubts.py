@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from azr.data.reexecute import judge_execution
 from azr.errors import DataError
 from azr.evaluate.answers import Answer
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
@@ -16,13 +17,16 @@ from azr.evaluate.tasks_suite import TaskSuite
 from azr.programs.canonical import program_fingerprint
 from azr.programs.source import SourceError, parse_program
 from azr.run.rundir import RunDir
-from azr.sandbox import Sandbox
+from azr.sandbox import Job, Sandbox
 from azr.system.files import read_jsonl
 from azr.tasks import Task
 
 
 def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) -> list[str]:
-    """Items whose own solution fails their tests, where a user's file gives solutions."""
+    """Items of a user's file whose own solution fails their tests, where it gives solutions, or whose program gives
+    another output than it says."""
+    if isinstance(suite, TaskSuite) and suite.brought:
+        return _doubts_of_tasks({item.item_id: suite.tasks[item.item_id] for item in items}, sandbox)
     if not isinstance(suite, CodeSuite):
         return []
     references = ((item.item_id, suite.problems[item.item_id].reference) for item in items)
@@ -36,6 +40,20 @@ def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) 
     return [
         f"of {len(failed)} of {len(solutions)} items the file's own canonical_solution fails their tests, the first is "
         f"{first.answer.item_id!r} ({first.verdict.reason}); their part of the score says nothing about the answers"
+    ]
+
+
+def _doubts_of_tasks(tasks: Mapping[str, Task], sandbox: Sandbox) -> list[str]:
+    named = list(tasks.items())
+    jobs = (Job(task.program, task.inputs, verify=False) for _, task in named)
+    results = sorted(sandbox.run_many(jobs), key=lambda each: each[0])
+    reruns = ((named[index][0], judge_execution(named[index][1], result)) for index, result in results)
+    wrong = [(item_id, rerun.detail) for item_id, rerun in reruns if rerun.reason]
+    if not wrong:
+        return []
+    return [
+        f"{len(wrong)} of {len(tasks)} tasks do not hold when they are run, the first is {wrong[0][0]!r} ({wrong[0][1]}); "
+        "right answers to them count as wrong"
     ]
 
 

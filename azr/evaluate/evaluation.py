@@ -33,6 +33,7 @@ from azr.evaluate.scoring import (
 )
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
+from azr.evaluate.tasks_suite import TaskSuite
 from azr.run.rundir import told_apart
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
@@ -91,6 +92,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         raise ConfigError(
             f"--k {too_many[0]} is the share of items of which one of {too_many[0]} answers is right; it needs --samples {max(too_many)}"
         )
+    options = replace(options, suites=_each_name_once(options.suites))
     if options.partial and options.restart:
         raise ConfigError("--restart discards the answers that --partial is to judge; give one of the two")
     if options.out is not None and options.out.exists() and not options.out.is_dir():
@@ -103,10 +105,11 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     run = sources[0].run
     out = options.out or (run.root / "evaluations" if run else Path("evaluations"))
     unasked: list[str] = []
+    brought = False
     for source, spec in itertools.product(sources, options.suites):
-        _suites(source, spec, options, unasked)  # slips show before the long work
-    # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
-    brought = any(spec.startswith("probes=") for spec in options.suites)
+        suites = _suites(source, spec, options, unasked)  # slips show before the long work
+        # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
+        brought |= any(isinstance(suite, TaskSuite) and suite.brought for suite in suites)
     trained = trained_programs({source.run for source in sources if source.run and brought})
 
     work: list[tuple[EngineModel, list[SuiteRun]]] = []
@@ -136,6 +139,18 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             results = _answered(work, options, say)
     ordered = [scores for source in sources for scores in results if scores.model == source.label]
     return _report(ordered, out, say, unasked)
+
+
+def _each_name_once(specs: Sequence[str]) -> list[str]:
+    """Raises: ConfigError: two suites have one name; their scores would be compared like those of two models."""
+    once: dict[str, str] = {}
+    for spec in specs:
+        name = spec.partition("=")[0]
+        if once.setdefault(name, spec) != spec:
+            raise ConfigError(
+                f"--suite {once[name]} and --suite {spec} are both called {name}; give each a command, and an --out, of its own"
+            )
+    return list(once.values())
 
 
 def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Callable[[str], None]) -> None:
@@ -324,6 +339,7 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
         judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
         doubts = doubts_of_references(suite, items, sandbox)
     scores = score(suite, options.answers.stem, items, judged, options.ks)
+    scores = scores if recorded.ends else replace(scores, cut=None)
     if style == "native" and options.native_form != "chat":
         doubts += doubts_of_answers(suite, judged)
     folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)

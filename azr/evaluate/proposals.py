@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.data.guard import probe_tasks
 from azr.errors import DataError, ModelError
 from azr.evaluate.items import Item, Rating, Suite
-from azr.evaluate.records import tasks_in
 from azr.parsing.response import split_response
 from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
@@ -92,7 +92,7 @@ def proposal_suite(
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path}: no tasks there; give a JSONL file of tasks to use as references")
-        tasks += tasks_in(path)
+        tasks += probe_tasks(path)
 
     game = SelfPlay(config, SEED)
     game.start(tasks)

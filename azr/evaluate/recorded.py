@@ -14,6 +14,8 @@ from azr.evaluate.records import placed_records, shown_fields
 
 ID_FIELDS = ("id", "task_id", "item_id")
 """The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
+ENDS = {"n_tokens": int, "finished": bool, "prompt_too_long": bool}
+"""Fields of our own answers that others' do not have, and their types."""
 PROGRAM = "solution"
 """The field in which EvalPlus's samples have a whole program instead of a continuation of the prompt."""
 
@@ -23,13 +25,16 @@ class Recorded:
     answers: dict[tuple[str, int], Answer]
     whole_programs: bool = False
     """Each is a program of its own (``PROGRAM``), not a continuation or a reply."""
+    ends: bool = False
+    """Each says whether the length limit ended it, as our own answers.jsonl does."""
 
 
 def recorded_answers(
     path: Path, items: Sequence[Item], *, partial: bool = False, left_out: Collection[str] = ()
 ) -> Recorded:
     """Answers from a file of rows (JSON Lines, packed or not): an item's id under any of ``ID_FIELDS``, and
-    ``completion`` or ``solution``; several rows of an id are its samples, in order.
+    ``completion`` or ``solution``; several rows of an id are its samples, in order. Our own answers.jsonl also says which
+    sample a row is, where the last one of a number counts, and how the answer ended.
 
     Args:
         partial: items without an answer are left out by the caller instead of being an error.
@@ -37,7 +42,7 @@ def recorded_answers(
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
-    known = {item.item_id for item in items}
+    asked, ends = {item.item_id for item in items}, True
     answers: dict[tuple[str, int], Answer] = {}
     counts: dict[str, int] = {}
     forms: dict[str, str] = {}
@@ -47,11 +52,14 @@ def recorded_answers(
         item_id = str(next((record[key] for key in ID_FIELDS if key in record), ""))
         if item_id in left_out:
             continue
-        if item_id not in known:
+        if item_id not in asked:
             raise DataError(f"{place}: the suite has no item {item_id!r} (fields id, task_id or item_id)")
-        sample = counts.get(item_id, 0)
-        counts[item_id] = sample + 1
-        answers[item_id, sample] = Answer(item_id, sample, text)
+        sample = record.get("sample")
+        sample = sample if type(sample) is int else counts.get(item_id, 0)
+        counts[item_id] = counts.get(item_id, 0) + 1
+        ends &= type(record.get("finished")) is bool
+        known = {name: record[name] for name, kind in ENDS.items() if type(record.get(name)) is kind}
+        answers[item_id, sample] = Answer(item_id, sample, text, **known)
 
     if not counts:
         raise DataError(f"{path} holds no answers")
@@ -60,7 +68,7 @@ def recorded_answers(
         raise DataError(
             f"{path} has no answer to {len(missing)} of {len(items)} items, the first is {missing[0]!r}; --partial judges the rest"
         )
-    return Recorded(answers, PROGRAM in forms)
+    return Recorded(answers, PROGRAM in forms, ends)
 
 
 def _answer_in(record: dict[str, Any], place: str, forms: dict[str, str]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from azr.data.readers import read_rows
 from azr.errors import DataError
-from azr.tasks import Task
 
 NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true or false"}
 
@@ -42,19 +41,6 @@ def records(
         yield place, record
     if not place:
         raise DataError(f"{path} is empty; {suite} needs its authors' file (docs/evaluate.md)")
-
-
-def tasks_in(path: Path) -> Iterator[Task]:
-    """The tasks of a file of rows, as a run writes them.
-
-    Raises:
-        DataError: a row is not a task; names it.
-    """
-    for place, record in placed_records(path):
-        try:
-            yield Task.from_json(record)
-        except DataError as error:
-            raise DataError(f"{place}: {error}") from error
 
 
 def placed_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

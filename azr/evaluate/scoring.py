@@ -56,8 +56,8 @@ class Scores:
     """Answers by verdict."""
     format_ok: float
     """Share of answers with the think and answer tags."""
-    cut: float
-    """Share of answers cut at the response limit."""
+    cut: float | None
+    """Share of answers cut at the response limit; None for recorded ones that do not say it."""
     mean_tokens: float
     """Tokens of an answer. As format and cut, over the answers that were given: not over prompts that were
     too long to be asked."""
@@ -274,7 +274,8 @@ def score_table(results: Sequence[Scores]) -> str:
     for result in results:
         start, style = [result.suite, result.model], _way_name(result)
         form = "" if result.style != "frame" else f"{result.format_ok:.0%}"
-        shares = [form, f"{result.cut:.0%}", str(result.too_long)]
+        cut = "" if result.cut is None else f"{result.cut:.0%}"
+        shares = [form, cut, str(result.too_long)]
         for name, estimate in result.estimates.items():
             rows.append([*start, style, name, *_cells(estimate), *(["", "", ""] if "/" in name else shares)])
         for name, estimate in result.lenient.items():

@@ -133,7 +133,7 @@ def build_suite(
     file = at_home(path) if path else None  # a shell leaves ~ behind = alone
     if name == "probes":
         own = run.probes if run and run.probes.is_dir() else SHIPPED_PROBES
-        return probe_suite(file or own, config)
+        return probe_suite(file or own, config, brought=file is not None)
     if name == "proposals":
         if file:
             return proposal_suite([file], config, fits)

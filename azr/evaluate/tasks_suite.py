@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.guard import probe_files_in
+from azr.data.guard import probe_files_in, probe_tasks
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
 from azr.evaluate.items import Item, Rating, Suite
-from azr.evaluate.records import tasks_in
 from azr.parsing import split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Job, Sandbox
@@ -36,6 +35,8 @@ class TaskSuite(Suite):
     tasks: dict[str, Task]
     """By item id."""
     config: SelfPlayConfig
+    brought: bool = False
+    """From a file of the user's: nobody has run its tasks, or kept them out of training."""
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         task = self.tasks[item.item_id]
@@ -95,6 +96,7 @@ def task_suite(
     *,
     style: str = "frame",
     native: Sequence[Item] | None = None,
+    brought: bool = True,
 ) -> TaskSuite:
     """
     Args:
@@ -115,11 +117,16 @@ def task_suite(
             items.append(Item(item_id, kind, solve_prompt(task, options)))
     if not items:
         raise DataError(f"suite {name} has no items" + (f": {left_out[0]}" if left_out else ""))
-    return TaskSuite(name=name, style=style, tasks=by_id, config=config, items=items, left_out=left_out)
+    return TaskSuite(
+        name=name, style=style, tasks=by_id, config=config, items=items, left_out=left_out, brought=brought
+    )
 
 
-def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
+def probe_suite(path: Path, config: SelfPlayConfig, *, brought: bool = True) -> TaskSuite:
     """All probe tasks of a file, or of the files of a folder; as in training, an answer needs the format.
+
+    Args:
+        brought: see ``TaskSuite``.
 
     Raises:
         DataError: no such file or folder, or a record is malformed.
@@ -129,6 +136,6 @@ def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
         raise DataError(
             f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some"
         )
-    found = ((file, task) for file in files for task in tasks_in(file))
+    found = ((file, task) for file in files for task in probe_tasks(file))
     tasks = [(f"{file.stem}/{task.task_id}", task.task_type.value, task) for file, task in found]
-    return task_suite("probes", tasks, config)
+    return task_suite("probes", tasks, config, brought=brought)

@@ -686,7 +686,7 @@ def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
     bad = written(tmp_path / "bad.csv", CSV + "a,b\n")
     with pytest.raises(
         DataError,
-        match=r"data\.probe_files: .*bad\.csv, line \d+: no field output .*every row of a probe file",
+        match=r"bad\.csv, line \d+: no field output .*every row of a probe file",
     ):
         require_readable(quiet(probe_files=[str(bad)]), run)
 

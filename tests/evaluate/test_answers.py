@@ -273,3 +273,35 @@ def test_scores_of_different_items_in_a_table_are_called_so() -> None:
     assert any("are of different items, of which they share 2" in line for line in verdict_lines(scores)[0])
     same = [score(suite, name, items, judged) for name in "ab"]
     assert not any("different items" in line for line in verdict_lines(same)[0])
+
+
+def test_the_programs_of_cruxeval_are_looked_for_too(tmp_path: Path) -> None:
+    """Only beside ``--suite probes=PATH`` were they counted, though docs/evaluate.md says it of CRUXEval."""
+    run = make_run(tmp_path)
+    code = "def f(x):\n    return x * 7 + {number}"
+    rows = [
+        {
+            "id": f"sample_{number}",
+            "code": code.format(number=number),
+            "input": "1",
+            "output": str(7 + number),
+        }
+        for number in range(4)
+    ]
+    write_jsonl_atomic(tmp_path / "crux.jsonl", rows)
+    task = {"task_type": "deduction", "snippet": rows[1]["code"], "input": "2", "output": "15"}
+    write_jsonl_atomic(run.cycle_tasks(1), [task])
+    options = Options(
+        suites=[f"cruxeval-o={tmp_path / 'crux.jsonl'}"],
+        styles=["frame"],
+        out=tmp_path / "out",
+        partial=True,
+        progress=False,
+    )
+    with pytest.raises(ModelError, match="no task of these suites has been answered"):
+        evaluate([f"{run.root}@0"], options, say=lambda _: None)
+    [request] = (tmp_path / "out").glob("*/cruxeval-o/request.json")
+    with contextlib.closing(AnswerWriter(request.with_name("answers.jsonl"))) as writer:
+        writer.write([Answer(row["id"], 0, "no") for row in rows])
+    [found] = evaluate([f"{run.root}@0"], options, say=lambda _: None)["results"]
+    assert list(found["trained_on"]) == ["sample_1"]

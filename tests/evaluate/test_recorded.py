@@ -217,3 +217,70 @@ def test_a_limit_passes_over_other_answers_and_too_few_samples_are_refused(tmp_p
     assert scored(tmp_path, OWN, ANSWERS, limit=2)["estimates"]["pass@1"]["n"] == 2
     with pytest.raises(ConfigError, match=r"--k 2 .* has only 1 of 'own/1'"):
         scored(tmp_path, OWN, [*ANSWERS, ANSWERS[0]], ks=(1, 2))
+
+
+def test_our_own_answers_keep_their_ends_and_count_once(tmp_path: Path) -> None:
+    """ "cut 0 %" was said of answers that the limit had cut, and of those that nobody knows; a line that a crash had doubled
+    was a second sample."""
+    own = [
+        {"item_id": item["task_id"], "sample": 0, "completion": item["canonical_solution"], "n_tokens": 9, "finished": number > 0}
+        for number, item in enumerate(OWN)
+    ]  # fmt: skip
+    scores = scored(tmp_path, OWN, [{**own[1], "completion": "    return 0\n"}, *own])
+    assert (scores["cut"], scores["mean_tokens"], scores["samples"]) == (0.25, 9.0, 1)
+    assert scores["estimates"]["pass@1"]["value"] == 1.0
+    assert scored(tmp_path, OWN, ANSWERS)["cut"] is None
+
+
+def test_suites_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Recorded answers to one suite, given twice, were compared as those of two models that are equally good; with models,
+    the advice was to wait for the other evaluation."""
+    twice = [f"humaneval={tmp_path / 'suite.jsonl'}"] * 2
+    (tmp_path / "suite.jsonl").write_bytes(lines(OWN))
+    (tmp_path / "answers.jsonl").write_bytes(lines(ANSWERS))
+    options = Options(suites=twice, answers=tmp_path / "answers.jsonl", out=tmp_path / "out", progress=False)
+    record = evaluate([], options, lambda _: None)
+    assert len(record["results"]) == 1 and not record["verdicts"]
+    with pytest.raises(
+        ConfigError, match=r"--suite humaneval and --suite humaneval=\S+ are both called humaneval"
+    ):
+        evaluate(["some-model"], Options(suites=["humaneval", twice[0]]), lambda _: None)
+
+
+def test_tasks_of_an_own_file_are_read_as_a_run_reads_them_and_run(tmp_path: Path) -> None:
+    """Outputs that are not written as we write them made every right answer wrong, and so did wrong ones, without a word."""
+    tasks = [
+        {
+            "task_type": "deduction",
+            "snippet": "def f(x):\n    return [x, 2]",
+            "input": "1",
+            "output": "[1,2]",
+        },
+        {
+            "task_type": "deduction",
+            "snippet": "def f(x):\n    return x + 'a'",
+            "input": "'b'",
+            "output": '"ba"',
+        },
+        {"task_type": "deduction", "snippet": "def f(x):\n    return x * 3", "input": 4, "output": 12},
+        {"task_type": "deduction", "snippet": "def f(x):\n    return x + 1", "input": "3", "output": "5"},
+    ]
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(lines(tasks))
+    suite = probe_suite(path, SelfPlayConfig())
+    right = {"[1,2]": "[1, 2]", '"ba"': "'ba'", 12: "12", "5": "4"}
+    given = [right[task["output"]] for task in tasks]
+    replies = [
+        {"id": item.item_id, "completion": f"<think>x</think><answer>{answer}</answer>"}
+        for item, answer in zip(suite.items, given, strict=True)
+    ]
+    (tmp_path / "answers.jsonl").write_bytes(lines(replies))
+    options = Options(
+        suites=[f"probes={path}"], answers=tmp_path / "answers.jsonl", out=tmp_path / "out", progress=False
+    )
+    [scores] = evaluate([], options, lambda _: None)["results"]
+    assert scores["estimates"]["pass@1"]["value"] == 0.75
+    [note] = scores["notes"]
+    assert (
+        note.startswith("1 of 4 tasks do not hold when they are run") and "gives 4, the record says 5" in note
+    )
