@@ -28,8 +28,10 @@ FloatArray = NDArray[np.float64]
 MAX_AUTOCORRELATION = 0.95
 FALL_WIDTH = 3
 """Evaluations whose median is a level."""
-SHRINK_WIDTH = 5
-"""Steps whose median is the length of the answers; that of a single step is noisy."""
+SHRINK_WIDTHS = (5, 10)
+"""Steps whose median is the length of the answers: few see a collapse soon, more see it through noise."""
+SHRINK_ERRORS = 6.25
+"""Standard errors by which answers must have shrunk more than in a slow decline; docs/stagnation.md says why so many."""
 
 
 def _series(values: ArrayLike) -> pd.Series:
@@ -261,8 +263,17 @@ class Shrinkage:
     """Index of the first step with short ones."""
 
 
+def step_noise(values: ArrayLike) -> float:
+    """Standard deviation of one value of a series, [n], from the changes between neighbours: their mean size is
+    2 / sqrt(pi) of it, and a level that moves hardly touches them."""
+    return float(np.abs(np.diff(values)).mean()) * math.sqrt(math.pi) / 2
+
+
 def shrinkage(tokens: Sequence[float], accuracy: Sequence[float], rules: MonitorConfig) -> Shrinkage | None:
     """Whether the answers of a solve stream collapsed as of its last step; None if not.
+
+    With few answers a step, medians of lengths halve by chance: the mean logarithm must have fallen, too, by a third
+    of what a collapse is and ``SHRINK_ERRORS`` standard errors, which come from the same steps.
 
     Long answers that were right less than half as often are no loss: a model that learns the required form writes
     less and is right more often.
@@ -270,12 +281,23 @@ def shrinkage(tokens: Sequence[float], accuracy: Sequence[float], rules: Monitor
     Args:
         tokens, accuracy: means of each step, [n] each.
     """
-    window, width = rules.thoughts_window_steps, SHRINK_WIDTH
+    return next(filter(None, (_shrinkage(tokens, accuracy, rules, width) for width in SHRINK_WIDTHS)), None)
+
+
+def _shrinkage(
+    tokens: Sequence[float], accuracy: Sequence[float], rules: MonitorConfig, width: int
+) -> Shrinkage | None:
+    window = rules.thoughts_window_steps
     if len(tokens) < rules.thoughts_warmup_steps + window + width:
         return None
     then, lately = slice(-window - width, -width), slice(-width, None)
     before, now = float(np.median(tokens[then])), float(np.median(tokens[lately]))
     if now >= rules.thoughts_share * before:
+        return None
+    logs = np.log(np.maximum(tokens[-window - width :], 1))
+    error = step_noise(logs) * math.sqrt(1 / window + 1 / width)
+    fell = logs[:-width].mean() - logs[-width:].mean()
+    if fell < -math.log(rules.thoughts_share) / 3 + SHRINK_ERRORS * error:
         return None
     between = (before + now) / 2
     of_long = [right for length, right in zip(tokens[then], accuracy[then], strict=True) if length >= between]

@@ -78,11 +78,11 @@ class MonitorConfig(Section, place="monitor"):
     health_steps: PositiveInt = 5
     """Steps in a row that a collapse or mismatch must last (on smoothed series) before it counts."""
     thoughts_share: Share = 0.5
-    """An incident notes that the thoughts of a solve stream collapsed when its answers (median of 5 steps) have
-    less than this share of the tokens of the ``thoughts_window_steps`` before; the run goes on. Recorded runs
-    stayed above 0.7 or fell below 0.45 (docs/stagnation.md); 0 = not watched."""
+    """An incident notes that the thoughts of a solve stream collapsed when its answers (median of 5 or 10
+    steps) have less than this share of the tokens of the ``thoughts_window_steps`` before, and that is not noise;
+    the run goes on. Recorded runs stayed above 0.6 or fell below 0.45 (docs/stagnation.md); 0 = not watched."""
     thoughts_window_steps: Annotated[int, Ge(10)] = 20
-    """Steps that the latest 5 are compared with. A longer window calls a slow decline a collapse, too."""
+    """Steps that the latest 5 or 10 are compared with. A longer window calls a slow decline a collapse, too."""
     thoughts_warmup_steps: NonNegativeInt = 20
     """Steps at the start that the window leaves out: answers halve while a model learns the required form."""
     leak_horizon_s: PositiveFloat = 3600.0

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""How often the stagnation rule errs, on synthetic probe series: prints the table of docs/stagnation.md.
+"""How often the judges err, on synthetic series: prints the tables of docs/stagnation.md.
 
     python scripts/dev/bench_stagnation.py [--series 200] [--noise 0.02] [--autocorrelation 0.5] [--seed 1]
     python scripts/dev/bench_stagnation.py --recorded docs/real_weights_cot.csv runs/default/metrics.jsonl
 
 Every series is a curve plus AR(1) noise and is judged evaluation by evaluation, as in a run. The lengths of answers
-are judged step by step, with noise as large as in recorded runs. Exit status 1 if a required rate is missed. Needs
-about a minute on a quiet core. ``--recorded`` says instead what is noted of the answers of recorded runs.
+are judged step by step, with noise from that of recorded runs to several times as much. Exit status 1 if a required
+rate is missed. Needs some two minutes on a quiet core. ``--recorded`` says instead what is noted of the answers of
+recorded runs.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, look, rolling_median, shrinkage
+from azr.campaign.stagnation import (
+    FALL_WIDTH,
+    SHRINK_WIDTHS,
+    Course,
+    FloatArray,
+    look,
+    rolling_median,
+    shrinkage,
+    step_noise,
+)
 from azr.config.monitor import MonitorConfig
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
@@ -38,8 +47,10 @@ MIN_FOUND = 0.95
 MAX_FALL_DELAY = 5
 """Evaluations within which a collapse must be seen."""
 
-ANSWER_NOISE, ANSWER_AUTOCORRELATION = 0.15, 0.3
-"""Of the logarithm of a step's mean length; somewhat more noise than in the recorded runs."""
+ANSWER_NOISES, ANSWER_AUTOCORRELATION = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 0.3
+"""Of the logarithm of a step's mean length."""
+REALISTIC_NOISE = 0.2
+"""Up to here collapsed thoughts must be found: somewhat more noise than in the recorded runs."""
 ANSWERS = 16
 """Of a stream and step: the noise of their accuracy."""
 MAX_SHRINK_DELAY = 10
@@ -192,41 +203,93 @@ def answer_kinds() -> dict[str, Answers]:
         return draw
 
     return {
-        "answers: level": lambda rng: (np.full_like(t, 200.0), np.full_like(t, 0.4), None),
-        "answers: form learned at the start": form(0, 5),
-        "answers: form learned late": form(20, 100),
-        "answers: slow decline, half in 60 steps": lambda rng: (
+        "level": lambda rng: (np.full_like(t, 200.0), np.full_like(t, 0.4), None),
+        "form learned at the start": form(0, 5),
+        "form learned late": form(20, 100),
+        "slow decline, half in 60 steps": lambda rng: (
             200 * 0.5 ** (t / 60),
             np.full_like(t, 0.4),
             None,
         ),
-        "answers: thoughts collapse": collapse,
+        "thoughts collapse": collapse,
     }
 
 
-def measure_answers(name: str, draw: Answers, rules: MonitorConfig, args: argparse.Namespace) -> Rates:
+def measure_answers(
+    name: str, draw: Answers, noise: float, rules: MonitorConfig, args: argparse.Namespace
+) -> Rates:
     rng = np.random.default_rng([args.seed, *name.encode()])
     found = false = 0
     delays: list[int] = []
-    for _ in range(args.series):
+    for _ in range(args.answer_series):
         tokens, accuracy, end = draw(rng)
-        tokens = tokens * np.exp(ar1(rng, ANSWER_AUTOCORRELATION, args.answer_noise))
-        right = rng.binomial(ANSWERS, accuracy) / ANSWERS
-        seen = (
-            n for n in range(1, EVALUATIONS + 1) if shrinkage(tokens[:n].tolist(), right[:n].tolist(), rules)
-        )
-        first = next(seen, None)
+        tokens = tokens * np.exp(ar1(rng, ANSWER_AUTOCORRELATION, noise))
+        first = first_shrinkage(tokens, rng.binomial(ANSWERS, accuracy) / ANSWERS, rules)
         if end is None or first is None:
             false += first is not None
             continue
         delays.append(first - end)
         found += -MAX_SHRINK_DELAY <= first - end <= MAX_SHRINK_DELAY
         false += first - end < -MAX_SHRINK_DELAY
-    return Rates(found / args.series, false / args.series, delays)
+    return Rates(found / args.answer_series, false / args.answer_series, delays)
+
+
+def first_shrinkage(tokens: FloatArray, right: FloatArray, rules: MonitorConfig) -> int | None:
+    """Number of steps after which ``shrinkage`` first sees one."""
+    short = np.flatnonzero(shares(tokens, rules) < rules.thoughts_share) + 1  # without that there is none
+    return next(
+        (n for n in short.tolist() if shrinkage(tokens[:n].tolist(), right[:n].tolist(), rules)), None
+    )
+
+
+def shares(tokens: FloatArray, rules: MonitorConfig) -> FloatArray:
+    """Median length of the latest steps over that of the window before, [n] -> [n]: the least over the widths of the
+    latest; NaN before the first verdict."""
+    least = np.full(len(tokens), np.nan)
+    befores = rolling_median(tokens, rules.thoughts_window_steps)
+    for width in SHRINK_WIDTHS:
+        first = rules.thoughts_warmup_steps + rules.thoughts_window_steps + width - 1
+        share = rolling_median(tokens, width)[first:] / befores[first - width : -width]
+        least[first:] = np.fmin(least[first:], share)
+    return least
+
+
+def print_answers(rules: MonitorConfig, args: argparse.Namespace) -> bool:
+    """Prints how often answers are called collapsed, by their noise; whether all that is required holds."""
+    print(
+        f"\n{args.answer_series} series of answers of each kind; a collapse is found within {MAX_SHRINK_DELAY} steps\n"
+    )
+    print(f"{'answers, with noise of':<46}" + "".join(f"{noise:>7.0%}" for noise in args.answer_noise))
+    well = True
+    for name, draw in tqdm(answer_kinds().items(), leave=False, disable=None, file=sys.stderr):
+        rates = [measure_answers(name, draw, noise, rules, args) for noise in args.answer_noise]
+        false = [rate.false <= MAX_FALSE for rate in rates]
+        _print_row(
+            f"{name}: false", [f"{rate.false:.1%}" for rate in rates], f"<= {MAX_FALSE:.0%}", all(false)
+        )
+        well &= all(false)
+        if "collapse" in name:
+            found = [
+                rate.found >= MIN_FOUND or noise > REALISTIC_NOISE
+                for rate, noise in zip(rates, args.answer_noise, strict=True)
+            ]
+            wanted = f">= {MIN_FOUND:.0%} up to {REALISTIC_NOISE:.0%}"
+            _print_row(f"{name}: found in time", [f"{rate.found:.1%}" for rate in rates], wanted, all(found))
+            _print_row(
+                f"{name}: delay, median", [f"{np.median(rate.delays or np.nan):.0f}" for rate in rates]
+            )
+            well &= all(found)
+    return well
+
+
+def _print_row(name: str, cells: Sequence[str], wanted: str = "", holds: bool = True) -> None:
+    verdict = f"   {wanted}: {'ok' if holds else 'MISSED'}" if wanted else ""
+    print(f"{name:<46}" + "".join(f"{cell:>7}" for cell in cells) + verdict, flush=True)
 
 
 def judge_recorded(files: Sequence[Path], rules: MonitorConfig) -> None:
-    """Prints where collapsed thoughts are seen, and how low the answers were against the window before them."""
+    """Prints where collapsed thoughts are seen, and how low the answers were against the window before them, and how
+    noisy after the warm-up."""
     for file in files:
         if file.suffix == ".csv":
             table = pd.read_csv(file)
@@ -240,21 +303,17 @@ def judge_recorded(files: Sequence[Path], rules: MonitorConfig) -> None:
                 if not {*names} <= {*rows}:
                     continue
                 known = rows.dropna(subset=names)
-                tokens, right = (known[name].tolist() for name in names)
-                found = {
-                    int(known["step"].iloc[n - 1]): one
-                    for n in range(1, len(known) + 1)
-                    if (one := shrinkage(tokens[:n], right[:n], replace(rules, thoughts_share=1.0)))
-                }
-                shares = {step: one.now / one.before for step, one in found.items()}
-                lowest = min(shares, key=shares.__getitem__, default=0)
-                seen = next((step for step, share in shares.items() if share < rules.thoughts_share), None)
-                words = "not noted"
-                if seen is not None:
-                    one, onset = found[seen], int(known["step"].iloc[found[seen].onset])
-                    words = f"noted at step {seen}, from step {onset} on ({one.before:.0f} to {one.now:.0f} tokens)"
-                low = f"lowest {shares[lowest]:.2f} (step {lowest})" if shares else "never shorter"
-                print(f"{run}, {len(known)} steps, {stream}: {words}, {low}")
+                tokens, right = (known[name].to_numpy(dtype=np.float64) for name in names)
+                words, seen = "not noted", first_shrinkage(tokens, right, rules)
+                if seen and (one := shrinkage(tokens[:seen].tolist(), right[:seen].tolist(), rules)):
+                    step, onset = (int(known["step"].iloc[index]) for index in (seen - 1, one.onset))
+                    words = f"noted at step {step}, from step {onset} on ({one.before:.0f} to {one.now:.0f} tokens)"
+                later = np.log(np.maximum(tokens[rules.thoughts_warmup_steps :], 1))
+                noise = step_noise(later) if len(later) > 1 else np.nan
+                low = "too few steps"
+                if np.isfinite(levels := shares(tokens, rules)).any():
+                    low = f"lowest {np.nanmin(levels):.2f} (step {int(known['step'].iloc[int(np.nanargmin(levels))])})"
+                print(f"{run}, {len(known)} steps, {stream}: {words}, {low}, noise {noise:.2f}")
 
 
 def main() -> int:
@@ -267,7 +326,10 @@ def main() -> int:
     parser.add_argument(
         "--autocorrelation", type=float, default=0.5, help="of the noise, from one evaluation to the next"
     )
-    parser.add_argument("--answer-noise", type=float, default=ANSWER_NOISE, help="of the log of their length")
+    parser.add_argument(
+        "--answer-noise", nargs="+", type=float, default=ANSWER_NOISES, help="of the log of their length"
+    )
+    parser.add_argument("--answer-series", type=int, default=1000, help="of each kind and noise")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recorded", nargs="+", type=Path, metavar="FILE", help="CSV or metrics.jsonl")
     args = parser.parse_args()
@@ -280,24 +342,12 @@ def main() -> int:
         f"noise: AR(1), standard deviation {args.noise}, autocorrelation {args.autocorrelation}; {args.series} series of each kind"
     )
     stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rules.window_evaluations:.0f} evaluations"
-    print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}")
-    print(
-        f"answers: noise of {args.answer_noise:.0%} of their length; a collapse counts as found within {MAX_SHRINK_DELAY} steps\n"
-    )
+    print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}\n")
     print(f"{'series':<46}{'found in time':>14}{'false':>8}{'delay: median':>15}{'95 %':>6}   required")
     missed = False
-    series: list[tuple[str, bool, Callable[[], Rates]]] = [
-        *(
-            (kind.name, kind.expect == "rising", partial(measure, kind, rules, rules.regression_delta, args))
-            for kind in kinds(rules)
-        ),
-        *(
-            (name, "collapse" not in name, partial(measure_answers, name, draw, rules, args))
-            for name, draw in answer_kinds().items()
-        ),
-    ]
-    for name, rising, measured in tqdm(series, leave=False, disable=None, file=sys.stderr):
-        rates = measured()
+    for kind in tqdm(kinds(rules), leave=False, disable=None, file=sys.stderr):
+        rates = measure(kind, rules, rules.regression_delta, args)
+        rising = kind.expect == "rising"
         ok = rates.false <= MAX_FALSE and (rising or rates.found >= MIN_FOUND)
         missed |= not ok
         found = "" if rising else f"{rates.found:.1%}"
@@ -305,10 +355,10 @@ def main() -> int:
         late = "" if rising or not rates.delays else f"{np.quantile(rates.delays, 0.95):.0f}"
         wanted = f"false <= {MAX_FALSE:.0%}" + ("" if rising else f", found >= {MIN_FOUND:.0%}")
         print(
-            f"{name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}",
+            f"{kind.name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}",
             flush=True,
         )
-    return int(missed)
+    return int(not print_answers(rules, args) or missed)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fake_campaign import Driver, command_trainer, fake_parts, fast_config
 from rich.console import Console
@@ -90,6 +91,18 @@ def test_what_a_collapse_is(tokens: list[float], accuracy: list[float], collapse
     found = shrinkage(tokens, accuracy, MonitorConfig())
     assert (found is not None) is collapsed
     assert found is None or found.onset == 60
+
+
+@pytest.mark.parametrize(("noise", "share", "noted"), [(0.7, 1.0, 0), (0.15, 0.3, 20), (0.25, 0.3, 20)])
+def test_a_fall_must_exceed_the_noise_of_its_own_steps(noise: float, share: float, noted: int) -> None:
+    """Medians of few answers halve by chance: 9 of the 20 level series were once noted."""
+    rng, rules = np.random.default_rng(3), MonitorConfig()
+    level = np.where(np.arange(70) < 60, 200, 200 * share)
+    seen = 0
+    for _ in range(20):
+        tokens = (level * np.exp(rng.normal(0, noise, 70))).tolist()
+        seen += any(shrinkage(tokens[:n], [0.4] * n, rules) for n in range(45, 71))
+    assert seen == noted
 
 
 def test_the_run_goes_on_and_keeps_the_checkpoint_from_before(
