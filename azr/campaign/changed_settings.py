@@ -15,14 +15,21 @@ from azr.run.rundir import RunDir
 MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.", "selfplay.frame")
 """Beginnings of keys that say how long, where, and under whose eyes a run trains, not what it does; ``recipe`` never
 changes, and of the frame only the folder that its files are in."""
+_OTHERWISE = ("rollout.max_response_tokens ", "frame ")
+"""Beginnings of changes after which the same weights answer otherwise: longer answers, an edited prompt frame."""
 
 
 @dataclass(frozen=True)
 class Changed:
-    figures: str = ""
-    """``KEY BEFORE -> NOW`` of what changes what the run does."""
+    figures: tuple[str, ...] = ()
+    """``KEY BEFORE -> NOW`` of each thing that changes what the run does."""
     hours: bool = False
     """``campaign.hours`` is another one."""
+
+    @property
+    def otherwise(self) -> str:
+        """Those of ``figures`` after which scores are not comparable with earlier ones."""
+        return ", ".join(change for change in self.figures if change.startswith(_OTHERWISE))
 
 
 def changed_settings(run: RunDir, config: Config) -> Changed:
@@ -30,18 +37,18 @@ def changed_settings(run: RunDir, config: Config) -> Changed:
     records = run.records(run.config.name)
     earlier = next(filter(None, map(_read, records)), None)
     if earlier is None:
-        return Changed("not known, because no earlier config.yaml can be read" if records else "")
+        return Changed(("not known, because no earlier config.yaml can be read",) if records else ())
     before, now = flat(to_container(earlier)), flat(to_container(config))
     figures = [
         *_differing(before, now, but=MEANINGLESS),
-        changed_versions(read_versions(run.root), collect_versions(config.selfplay.frame)),
+        *changed_versions(read_versions(run.root), collect_versions(config.selfplay.frame)).figures,
     ]
-    return Changed(", ".join(filter(None, figures)), earlier.campaign.hours != config.campaign.hours)
+    return Changed(tuple(figures), earlier.campaign.hours != config.campaign.hours)
 
 
-def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """``NAME BEFORE -> NOW`` of an updated project, other packages, prompts that were edited; empty for none."""
-    return ", ".join(_differing(before, now, but=("system",)))
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Changed:
+    """An updated project, other packages, prompts that were edited."""
+    return Changed(tuple(_differing(before, now, but=("system",))))
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object], but: tuple[str, ...]) -> list[str]:

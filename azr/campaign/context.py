@@ -106,9 +106,12 @@ class Context:
         self.tick()
         return self.hours * 3600 - self.state.active_s if self.hours else float("inf")
 
-    def incident(self, kind: str, cause: str, action: str = "", **details: Any) -> None:
+    def incident(
+        self, kind: str, cause: str, action: str = "", *, asked_otherwise: str = "", **details: Any
+    ) -> None:
         place = (self.state.cycle, self.state.attempt, self.state.trained_step)
-        record_incident(self.run, Incident(kind, cause, action, *place, details))
+        incident = Incident(kind, cause, action, *place, details, asked_otherwise=asked_otherwise)
+        record_incident(self.run, incident)
         self.show()
 
     def say(self, text: str) -> None:

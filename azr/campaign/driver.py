@@ -99,13 +99,14 @@ def _tell_changes(ctx: Context, changed: Changed) -> None:
         replaced = f"replaces the time budget that `azr control` had set, {given_h:g} h."
         ctx.incident("budget", f"campaign.hours={ctx.hours:g} {replaced}")
     if changed.figures and step:
-        since = f"Changed since the latest start: {changed.figures}."
+        since = f"Changed since the latest start: {', '.join(changed.figures)}."
         hold = f"They hold from step {step + 1} on."
-        if any(f"data.{key} " in changed.figures for key in ("seeds", "extra_files", "other_runs")):
+        keys = {change.split()[0] for change in changed.figures}
+        if keys & {"data.seeds", "data.extra_files", "data.other_runs"}:
             hold += " Files of tasks are read when a cycle begins."
-        if "data.probe_files " in changed.figures:
+        if "data.probe_files" in keys:
             hold += " The probes stay those that the run began with."
-        ctx.incident("settings", since, hold)
+        ctx.incident("settings", since, hold, asked_otherwise=changed.otherwise)
 
 
 def _tell_update(ctx: Context) -> None:
@@ -113,9 +114,11 @@ def _tell_update(ctx: Context) -> None:
     if ctx.waiting is not None:
         return
     before, ctx.versions = ctx.versions, collect_versions(ctx.config.selfplay.frame)
-    if ctx.state.step and (changed := changed_versions(before, ctx.versions)):
+    changed = changed_versions(before, ctx.versions)
+    if ctx.state.step and changed.figures:
         hold = f"The trainer that starts now uses them, from step {ctx.state.step + 1} on."
-        ctx.incident("settings", f"Changed while the run went on: {changed}.", hold)
+        cause = f"Changed while the run went on: {', '.join(changed.figures)}."
+        ctx.incident("settings", cause, hold, asked_otherwise=changed.otherwise)
 
 
 def _run(ctx: Context) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from azr.run.protocol import MetricsRecord
@@ -10,17 +9,12 @@ from azr.run.records import Incident
 
 Place = tuple[int, int]
 """Cycle and attempt. Unlike a step, which may be trained again, an attempt is before a change or after it."""
-_OTHERWISE = re.compile(r"(?:rollout\.max_response_tokens|frame [^,]+?) \S+ -> \w+")
-"""Of the settings that a resumed run was told to have changed: the length of answers, an edited prompt frame."""
 
 
 def asked_otherwise(incidents: Iterable[Incident]) -> dict[Place, str]:
     """What made the same weights answer otherwise: the last attempt before the change -> ``KEY BEFORE -> NOW``. Scores of
     attempts up to it say nothing about those after it."""
-    told = [
-        (item, ", ".join(_OTHERWISE.findall(item.cause))) for item in incidents if item.kind == "settings"
-    ]
-    return {(item.cycle, item.attempt): words for item, words in told if words}
+    return {(item.cycle, item.attempt): item.asked_otherwise for item in incidents if item.asked_otherwise}
 
 
 def asked_alike(records: Sequence[MetricsRecord], changes: Mapping[Place, str]) -> list[MetricsRecord]:

@@ -89,6 +89,8 @@ class Incident:
     unix_s: float = 0.0
     time: str = ""
     """The same, for people."""
+    asked_otherwise: str = ""
+    """``KEY BEFORE -> NOW`` of the settings that make the same weights answer otherwise from here on."""
 
     @property
     def asked(self) -> bool:

@@ -252,7 +252,7 @@ def test_a_prompt_frame_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) 
     again = load_config(settings).config
     require_startable(again, CARD, run)
     assert f"{moved} holds the prompt frame that mine began with" in settle_identity(run, again)
-    assert "selfplay.frame" not in changed_settings(run, again).figures
+    assert "selfplay.frame" not in " ".join(changed_settings(run, again).figures)
     assert not settle_identity(run, again), "said once"
     (moved / "solve_deduction.jinja").write_text("{{ task.program }} {{ task.input }} otherwise")
     moved.rename(frame)

@@ -169,18 +169,15 @@ def test_a_comparison_says_how_sure_the_difference_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"),
+    ("otherwise", "expected"),
     [
-        (
-            "rollout.max_response_tokens 96 -> 192, train.learning_rate 1e-05 -> 2e-05",
-            "Not comparable: from 20.0",
-        ),
-        ("frame mine/ü [1] 0a1b2c -> 3d4e5f", "Not comparable: from 20.0"),
-        ("train.learning_rate 1e-05 -> 2e-05, azr 1234 -> 5678", "It learned: from 20.0"),
+        ("rollout.max_response_tokens 96 -> 192", "Not comparable: from 20.0"),
+        ("frame mine/ü, [1] 0a1b2c -> 3d4e5f", "Not comparable: from 20.0"),
+        ("", "It learned: from 20.0"),
     ],
 )
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_longer_answers_are_not_called_learning(tmp_path, changed, expected, attempt) -> None:
+def test_longer_answers_are_not_called_learning(tmp_path, otherwise, expected, attempt) -> None:
     """Answers that were cut off in the first evaluation and not in the last look like learning."""
     run = RunDir(tmp_path)
     lines = []
@@ -192,12 +189,13 @@ def test_longer_answers_are_not_called_learning(tmp_path, changed, expected, att
     run.metrics.write_text("\n".join(lines) + "\n")
     incident = {
         "kind": "settings",
-        "cause": f"Changed since the latest start: {changed}.",
+        "cause": "Changed since the latest start: train.learning_rate 1e-05 -> 2e-05.",
         "cycle": 1,
         "attempt": 1,
+        **({"asked_otherwise": otherwise} if otherwise else {}),  # no line of an earlier version has it
     }
     run.incidents.write_text(json.dumps(incident) + "\n")
     verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     expected = expected if attempt == 2 else "It learned: from 20.0"  # nothing was measured after that
     assert verdict.headline.startswith(expected) and " at step 2 to 40.0" in verdict.headline
-    assert (changed.split(",")[0] in verdict.headline) is expected.startswith("Not")
+    assert (otherwise in verdict.headline) is (expected.startswith("Not") or not otherwise)
