@@ -1,4 +1,5 @@
-"""The game's state on disk: a JSONL file for each buffer and one JSON file, which holds their hashes and is written last."""
+"""The game's state on disk: a JSONL file for each buffer that holds tasks, and one JSON file, which holds their hashes and is
+written last."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def save_buffers(directory: Path, state: Mapping[str, Any], buffers: Mapping[Tas
     hashes: dict[str, str] = {}
     for kind, buffer in buffers.items():
         text = "".join(json_line(record) for record in buffer.to_json())
-        write_text_atomic(directory / f"{kind.value}.jsonl", text)
+        if text:  # programs that copy or upload folders leave empty files out
+            write_text_atomic(directory / f"{kind.value}.jsonl", text)
         hashes[kind.value] = text_hash(text, 32)
     evicted = {kind.value: [buffer.evicted_mastered, buffer.evicted_old] for kind, buffer in buffers.items()}
     whole = {"schema": 1, **state, "evicted": evicted, "hashes": hashes}
@@ -55,7 +57,7 @@ def load_buffers(
             )
         for kind, buffer in buffers.items():
             path = directory / f"{kind.value}.jsonl"
-            text = path.read_bytes().decode("utf-8", "surrogatepass")
+            text = path.read_bytes().decode("utf-8", "surrogatepass") if path.exists() else ""
             if text_hash(text, 32) != state["hashes"][kind.value]:
                 raise CheckpointError(
                     f"{path} is damaged: its content does not match {STATE_FILE}; use an earlier checkpoint"

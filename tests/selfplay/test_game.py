@@ -200,6 +200,15 @@ async def test_saved_state_is_verified(sandbox, tmp_path):
         SelfPlay(SMALL, 7).load(tmp_path)
 
 
+def test_a_saved_game_has_no_empty_file(tmp_path):
+    """Programs that copy or upload folders leave empty ones out, and every checkpoint was damaged."""
+    game = new_game()
+    assert not all(game.buffers.values())
+    saved = game.save(tmp_path)
+    assert all(path.stat().st_size for path in tmp_path.iterdir())
+    assert SelfPlay(SMALL, 7).load(tmp_path) == saved
+
+
 async def test_metrics_say_what_happened(sandbox):
     game = new_game()
     accepted = await play_step(game, 1, Model(), sandbox)
