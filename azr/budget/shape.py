@@ -98,8 +98,9 @@ class ModelShape:
         widths = attention + 3 * (self.hidden + self.intermediate)
         return rank * widths * self.layers
 
-    def kv_bytes_per_token(self, bytes_per_value: int = 2) -> int:
-        return 2 * self.layers * self._kv * bytes_per_value
+    def kv_bytes_per_token(self) -> int:
+        """Of keys and values in two bytes each."""
+        return 2 * self.layers * self._kv * 2
 
 
 def shape_from_config(config: dict[str, Any], where: str = "config.json") -> ModelShape:

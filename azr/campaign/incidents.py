@@ -142,8 +142,8 @@ def _is_full(folder: Path) -> bool:
         return False
 
 
-def where_it_hangs(stacks: list[str], frames: int = 3) -> list[str]:
-    """Innermost frames of the thread that trains, from what faulthandler (or py-spy) wrote: ``fake.py:12 in
+def where_it_hangs(stacks: list[str]) -> list[str]:
+    """The three innermost frames of the thread that trains, from what faulthandler (or py-spy) wrote: ``fake.py:12 in
     step``.
 
     faulthandler begins the thread that took the signal (the main thread) with "Current thread"; without one
@@ -155,7 +155,7 @@ def where_it_hangs(stacks: list[str], frames: int = 3) -> list[str]:
     found = []
     for line in stacks[begin + 1 :]:
         match = re.match(r'\s+File "(.+)", line (\d+) in (.+)', line)
-        if match is None or len(found) == frames:
+        if match is None or len(found) == 3:
             break
         found.append(f"{Path(match[1]).name}:{match[2]} in {match[3]}")
     return found

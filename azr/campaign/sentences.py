@@ -40,15 +40,13 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
         print("\n".join(lines), flush=True)
 
 
-def describe_state(
-    run: RunDir, state: CampaignState, *, running: bool, now_unix_s: float | None = None
-) -> str:
+def describe_state(run: RunDir, state: CampaignState, *, running: bool) -> str:
     """The state in a few lines, for ``scripts/control.py RUN status``.
 
     Args:
         running: a driver works in this very folder.
     """
-    age_s = max(0.0, (time.time() if now_unix_s is None else now_unix_s) - state.updated_unix_s)
+    age_s = max(0.0, time.time() - state.updated_unix_s)
     lines = [
         f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
         state.sentence,

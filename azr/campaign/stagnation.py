@@ -38,7 +38,7 @@ def _series(values: ArrayLike) -> pd.Series:
     return pd.Series(np.asarray(values, dtype=np.float64))
 
 
-def rolling_median(values: ArrayLike, width: int = 5) -> FloatArray:
+def rolling_median(values: ArrayLike, width: int) -> FloatArray:
     """Median of the last ``width`` values at each point (fewer at the start), [n] -> [n]."""
     return _series(values).rolling(width, min_periods=1).median().to_numpy()
 
@@ -49,9 +49,9 @@ def ema(values: ArrayLike, half_life: float) -> FloatArray:
     return _series(values).ewm(halflife=half_life).mean().to_numpy()
 
 
-def robust_smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:
-    """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a limit."""
-    return ema(rolling_median(values, width), half_life)
+def robust_smooth(values: ArrayLike, half_life: float) -> FloatArray:
+    """Rolling median of five against outliers, then EMA against noise: for levels that are shown or compared with a limit."""
+    return ema(rolling_median(values, 5), half_life)
 
 
 @dataclass(frozen=True)
@@ -235,14 +235,14 @@ class Fall:
     """Index of the first evaluation that belongs to the fall."""
 
 
-def fall(y: Sequence[float], drop: float, width: int = FALL_WIDTH) -> Fall | None:
+def fall(y: Sequence[float], drop: float) -> Fall | None:
     """A fall of more than ``drop`` below the best level so far; None if there is none.
 
-    Levels are medians of ``width`` evaluations, so a single bad one is no fall.
+    Levels are medians of ``FALL_WIDTH`` evaluations, so a single bad one is no fall.
     """
-    if len(y) < 2 * width:
+    if len(y) < 2 * FALL_WIDTH:
         return None
-    levels = rolling_median(y, width)[width - 1 :]
+    levels = rolling_median(y, FALL_WIDTH)[FALL_WIDTH - 1 :]
     best, now = float(levels.max()), float(levels[-1])
     if now >= best - drop:
         return None

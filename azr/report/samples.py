@@ -10,6 +10,7 @@ from azr.report.transcripts import Transcript, cut
 from azr.tasks import Task, TaskType
 
 MAX_TEXT = 1500
+MAX_PROBES = 4
 
 
 def sample_cards(stats: TaskStats, transcripts: list[Transcript]) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def _first_and_last(answers: list[Transcript]) -> list[dict[str, str]]:
     ]
 
 
-def _probe_cards(answers: dict[str, list[Transcript]], limit: int = 4) -> list[dict[str, Any]]:
+def _probe_cards(answers: dict[str, list[Transcript]]) -> list[dict[str, Any]]:
     """Frozen tasks answered early and late; those whose verdict changed come first."""
     repeated = [items for items in answers.values() if items[0].probe and items[0].step != items[-1].step]
     repeated.sort(key=lambda items: items[0].verdict == items[-1].verdict)
@@ -67,5 +68,5 @@ def _probe_cards(answers: dict[str, list[Transcript]], limit: int = 4) -> list[d
             "parts": [],
             "answers": _first_and_last(items),
         }
-        for items in repeated[:limit]
+        for items in repeated[:MAX_PROBES]
     ]

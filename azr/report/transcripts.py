@@ -106,11 +106,11 @@ class TranscriptSample:
     """False: the files are larger than ``READ_LIMIT``, parts of them were read, and ``total`` is an estimate."""
 
 
-def read_sample(root: Path, limit: int = READ_LIMIT) -> TranscriptSample:
+def read_sample(root: Path) -> TranscriptSample:
     """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left out."""
     paths = RunDir(root).in_cycles("transcripts.jsonl")
     sizes = [path.stat().st_size for path in paths.values()]
-    share = min(1.0, limit / max(sum(sizes), 1))
+    share = min(1.0, READ_LIMIT / max(sum(sizes), 1))
     found: list[Transcript] = []
     read = 0
     for (cycle, path), size in zip(paths.items(), sizes, strict=True):
@@ -155,14 +155,14 @@ def cut(text: str, limit: int = MAX_CHARS) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
 
 
-def gist(response: str, limit: int = 120) -> str:
+def gist(response: str) -> str:
     """A line to tell responses apart in a list: the function that it defines, else its last line that is no
     tag or fence."""
     program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
     lines = [line.strip() for line in response.splitlines()]
     said = [line for line in lines if line and not re.fullmatch(r"```.*|(</?\w+>\s*)+", line)]
     chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
-    return chosen if len(chosen) <= limit else f"{chosen[:limit]}…"
+    return chosen if len(chosen) <= 120 else f"{chosen[:120]}…"
 
 
 def evenly_spaced(transcripts: list[Transcript], count: int) -> list[Transcript]:

@@ -49,10 +49,9 @@ class Cards:
     """Why there is none, or a warning about how they were found."""
 
 
-def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
+def visible_cards() -> Cards:
     """Asks the driver, and leaves out what ``CUDA_VISIBLE_DEVICES`` hides."""
-    environment = os.environ if environment is None else environment
-    setting = environment.get(VISIBLE)
+    setting = os.environ.get(VISIBLE)
     if setting is not None and not parse_visible_devices(setting):
         return Cards((), malformed(setting) or f"{VISIBLE}={setting!r} hides every card")
     boards, note = boards_from_nvml()
@@ -61,7 +60,7 @@ def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
         note = "" if boards else f"{note}; {smi_note}"
     if not boards:
         return Cards((), note + remedy(note, kernel_driver=KERNEL_DRIVER.exists(), vendors=display_vendors()))
-    gpus, visible_note = select_cards(boards, environment, cuda_order)
+    gpus, visible_note = select_cards(boards, os.environ, cuda_order)
     return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
 
 

