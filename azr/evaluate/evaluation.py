@@ -19,7 +19,15 @@ from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_l
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
-from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model, shared_answers
+from azr.evaluate.questions import (
+    FORMAT,
+    Decoding,
+    SuiteRun,
+    beside,
+    claimed,
+    engine_model,
+    shared_answers,
+)
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.results import publish
 from azr.evaluate.scoring import (
@@ -129,7 +137,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 claim = claimed(source, suite, items, how, machinery, out, restart=options.restart)
                 known = trained_items(suite, trained)
                 asked.append(replace(held.enter_context(claim), trained_on=known))
-            work.append((model, asked))
+            work.append((model, beside(work[0][1], asked) if work else asked))
 
         if options.partial:
             shared, told = shared_answers([asked for _, several in work for asked in several])
@@ -233,6 +241,7 @@ def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Sc
     limit = asked.how.max_prompt_tokens
     scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, limit)
     scores = without_trained(scores, asked.trained_on)
+    doubts += [asked.otherwise] if asked.otherwise else []
     return _written(asked.store.folder, asked.settings, scores, doubts, judged, say)
 
 

@@ -15,12 +15,15 @@ from azr.evaluate.engine import Batch, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
+from azr.evaluate.tasks_suite import TaskSuite
 from azr.run.checkpoints import require_sound
 from azr.system.files import whole_folder
 from azr.system.scratch import scratch_folder
 from azr.train.tokenizer_check import require_same_tokens
 
 FORMAT = 1
+READ_BY = ("strict_format", "format_reward", "bool_equals_int", "int_equals_float", "induction_reward")
+"""Settings of selfplay that decide how answers in a frame are read and judged."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class SuiteRun:
     store: AnswerStore
     trained_on: Collection[str] = ()
     """Items whose program a compared run trains on."""
+    otherwise: str = ""
+    """How it is asked that the first model is not (``asked_otherwise``)."""
 
     @property
     def batch(self) -> Batch:
@@ -82,6 +87,47 @@ class SuiteRun:
                 "--max-prompt-tokens, or use the frame that the model was trained with (--frame compact for the bundled tiny model)"
             )
         return answers
+
+
+def beside(first: Sequence[SuiteRun], other: Sequence[SuiteRun]) -> list[SuiteRun]:
+    """``other``, each with what is asked otherwise of its model than of the first one."""
+    same = {(run.suite.name, run.suite.style): run for run in first}
+    pairs = ((same.get((run.suite.name, run.suite.style)), run) for run in other)
+    return [run if one is None else replace(run, otherwise=asked_otherwise(one, run)) for one, run in pairs]
+
+
+def asked_otherwise(first: SuiteRun, other: SuiteRun) -> str:
+    """What of the difference between two models may be that they are asked or read differently, as those of two runs are,
+    or an exported one whose run has had other settings since; empty where there is nothing."""
+    ours, theirs = _asking(first), _asking(other)
+    told = [
+        f"{what} {theirs[what]}, not {ours[what]}{way}"
+        for what, way in _SAME.items()
+        if theirs[what] != ours[what]
+    ]
+    if first.suite.style == "frame":
+        prompts = {item.item_id: item.prompt for item in first.items}
+        if any(prompts.get(item.item_id, item.prompt) != item.prompt for item in other.items):
+            frames = other.source.selfplay.frame, first.source.selfplay.frame
+            told += ["other prompts" if frames[0] == frames[1] else "the frame {}, not {}".format(*frames)]
+        told += [
+            f"selfplay.{key} {theirs[key]}, not {ours[key]}" for key in READ_BY if theirs[key] != ours[key]
+        ]
+    return f"not asked as {first.source.label} is: {'; '.join(told)}" if told else ""
+
+
+_SAME = {
+    "answers within": " tokens (--max-response-tokens gives all the same)",
+    "number type": " (--dtype gives all the same)",
+}
+"""What is compared of all suites -> the way out."""
+
+
+def _asking(run: SuiteRun) -> dict[str, str]:
+    tokens = max(_request(item, run.suite.style, run.how).max_tokens for item in run.items)
+    config = run.suite.config if isinstance(run.suite, TaskSuite) else run.source.selfplay
+    read = {key: str(getattr(config, key)) for key in READ_BY}
+    return {"answers within": str(tokens), "number type": run.engine.dtype, **read}
 
 
 def shared_answers(runs: Sequence[SuiteRun]) -> tuple[list[SuiteRun], list[str]]:

@@ -305,3 +305,21 @@ def test_the_programs_of_cruxeval_are_looked_for_too(tmp_path: Path) -> None:
         writer.write([Answer(row["id"], 0, "no") for row in rows])
     [found] = evaluate([f"{run.root}@0"], options, say=lambda _: None)["results"]
     assert list(found["trained_on"]) == ["sample_1"]
+
+
+def test_models_that_are_asked_otherwise_are_called_so(tmp_path: Path) -> None:
+    """The same weights within 24 tokens, not 128, were 8 points worse and had "clearly lost" their form."""
+    first = make_run(tmp_path / "one")
+    other = make_run(tmp_path / "two", rollout={"max_response_tokens": 24})
+    options = Options(suites=["probes"], out=tmp_path / "out", partial=True, progress=False)
+    models = [f"{first.root}@0", f"{other.root}@0"]
+    with pytest.raises(ModelError, match="no task of these suites has been answered"):
+        evaluate(models, options, say=lambda _: None)
+    suite = probe_suite(first.probes, COMPACT)
+    for request in (tmp_path / "out").glob("*/probes/request.json"):
+        with contextlib.closing(AnswerWriter(request.with_name("answers.jsonl"))) as writer:
+            writer.write([Answer(item.item_id, 0, "no") for item in suite.items[:4]])
+    alike, cut = evaluate(models, options, say=lambda _: None)["results"]
+    assert list(alike["notes"]) == []
+    [note] = cut["notes"]
+    assert "is: answers within 24, not 48 tokens (--max-response-tokens gives all the same)" in note
