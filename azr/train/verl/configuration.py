@@ -52,17 +52,12 @@ def build_verl_config(config: Config, model_folder: Path, run_dir: Path, device:
     return merged
 
 
-def rows_per_step(config: Config) -> int:
-    """Prompts of one full step: a propose and a solve stream for each task type."""
-    roles = 2 if config.selfplay.train_propose else 1
-    return config.selfplay.batch_size * roles * len(config.selfplay.task_types)
-
-
 def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> dict[str, Any]:
     """What ``settings.yaml`` needs and our configuration does not hold as it is."""
     model, train, rollout = config.model, config.train, config.rollout
     on_gpu = device == "cuda"
     one_gpu = on_gpu and train.gpus == 1
+    streams = len(config.selfplay.task_types) * (2 if config.selfplay.train_propose else 1)
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
     merge = bool(model.lora_rank) and rollout.merge_adapters and train.gpus == 1
     eager = rollout.enforce_eager or not on_gpu
@@ -73,7 +68,7 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         extension = "ForgettingWorkerExtension"
 
     return {
-        "rows": rows_per_step(config),
+        "rows": config.selfplay.batch_size * streams,
         "context_tokens": context_tokens,
         "micro_batch_tokens": max(train.micro_batch_tokens, context_tokens),
         "engines_logprobs": not train.recompute_logprobs,

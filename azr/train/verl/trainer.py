@@ -182,9 +182,10 @@ class SelfPlayTrainer(PPOTrainerSync):
         return texts
 
     def responses(self, batch: Any) -> list[PolicySample]:
-        names = ["extra_fields", "response_mask"]
-        fields = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
+        wanted = ["extra_fields", "response_mask"]
+        fields: Any = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=wanted)
         masks = fields["response_mask"].unbind()
+        extras = [getattr(item, "data", item) for item in fields["extra_fields"]]  # plain dictionaries
         return [
             PolicySample(
                 stream=item["stream"],
@@ -194,7 +195,7 @@ class SelfPlayTrainer(PPOTrainerSync):
                 score=float(item["score"]),
                 outcome=outcome_from_json(json.loads(item["outcome"])) if item["outcome"] else None,
             )
-            for item, tag, mask in zip(_dicts(fields["extra_fields"]), batch.tags, masks, strict=True)
+            for item, tag, mask in zip(extras, batch.tags, masks, strict=True)
         ]
 
     def forget(self, batch: Any) -> None:
@@ -313,11 +314,6 @@ def _objects(values: list[Any]) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
-
-
-def _dicts(column: Any) -> list[dict[str, Any]]:
-    """A non-tensor column of TransferQueue as plain dictionaries."""
-    return [getattr(item, "data", item) for item in list(column)]
 
 
 _RENAMED = {
