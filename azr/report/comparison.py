@@ -45,6 +45,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     probes = [sorted(map(file_hash, RunDir(each.root).probes.glob("*.jsonl"))) for each in summaries]
     others = "These runs have different probe tasks, so their scores do not compare with each other."
     warnings = [_lengths(labels, summaries), "" if all(each == probes[0] for each in probes) else others]
+    warnings.append(_measured(labels, summaries))
     page = {
         "names": labels,
         "headline": _headline(labels, summaries),
@@ -68,8 +69,22 @@ def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
         return (
             "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
         )
-    parts = (f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known)
+    parts = (f"{label} {_changed(change)} (to {percent(change.last)})" for label, change in known)
     return f"Change on the frozen probes: {', '.join(parts)}."
+
+
+def _changed(change: ProbeChange) -> str:
+    return f"not comparable, since {change.otherwise}" if change.otherwise else points(change.change)
+
+
+def _measured(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
+    """A warning where not all runs count sampled answers to the same files, or greedy ones; empty where they do."""
+    changes = [deciding_change(summary) for summary in summaries]
+    known = [(label, change) for label, change in zip(labels, changes, strict=True) if change is not None]
+    if len({change.sampled for _, change in known}) < 2:
+        return ""
+    ways = (f"{label}: {f'sampled ({c.sampled})' if c.sampled else 'greedy'}" for label, c in known)
+    return f"The scores of these runs are of other answers ({', '.join(ways)}), so they do not compare with each other."
 
 
 def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
@@ -86,6 +101,8 @@ def _against(first: ProbeChange | None, other: ProbeChange | None, *, same_probe
         return "–"
     if not same_probes or not first.count or first.count != other.count:
         return "other probes"
+    if first.sampled != other.sampled:
+        return "other answers"
     interval = difference_interval(first.last, other.last, first.count)
     band = f" ({interval_points(interval)})" if interval is not None else ""
     return f"{signed(100 * (other.last - first.last), 1)}{band}"
@@ -95,7 +112,9 @@ def _rows(
     summaries: Sequence[RunSummary], stats: Sequence[TaskStats], probes: Sequence[list[str]]
 ) -> list[tuple[str, list[str]]]:
     changes = [deciding_change(summary) for summary in summaries]
-    intervals = [interval_points(c.interval) if c and c.interval else "–" for c in changes]
+    intervals = [
+        interval_points(c.interval) if c and c.interval and not c.otherwise else "–" for c in changes
+    ]
     against = [
         _against(changes[0], change, same_probes=files == probes[0])
         for change, files in zip(changes, probes, strict=True)
@@ -107,7 +126,7 @@ def _rows(
         ("Recent seconds per step", [duration(summary.step_seconds) for summary in summaries]),
         ("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
         ("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
-        ("Change", [points(c.change) if c else "–" for c in changes]),
+        ("Change", [_changed(c) if c else "–" for c in changes]),
         ("99 % interval of the change, points", intervals),
         ("Latest score relative to the first run, points", ["–", *against[1:]]),
         ("Tasks accepted", [f"{stat.count:,}" for stat in stats]),

@@ -178,6 +178,9 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     ]
     if change := deciding_change(summary):
         since = f"{points(change.change)} since step {change.first_step}, on {change.probes}"
+        since = (
+            f"on {change.probes}; asked otherwise at step {change.first_step}" if change.otherwise else since
+        )
         facts.append(_fact("Probe accuracy", percent(change.last), since))
     elif table.has(names.PROBE_ALL):
         facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))

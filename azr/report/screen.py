@@ -219,10 +219,12 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
     if not len(values):
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
     change = f" ({points(values[-1] - values[0])}, measured {len(values)} times) " if len(values) > 1 else " "
-    word = ""
+    word, measured = "", deciding_change(summary)
+    if measured is not None and measured.otherwise:
+        change = f" (at first asked otherwise, measured {len(values)} times) "
     if (judged := summary.learning_verdict) is not None:
         word = f" {judged.verdict} (step {judged.step})"
-    elif (measured := deciding_change(summary)) is not None:
+    elif measured is not None:
         word = f" {measured.word}"
     score = percent(float(values[-1]))
     room = min(16, width - 10 - len(score) - len(change) - len(word))

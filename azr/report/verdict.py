@@ -59,6 +59,8 @@ class ProbeChange:
     """Two-sided, of the paired comparison."""
     probes: str = "the frozen probes"
     """What was asked, in words."""
+    sampled: str = ""
+    """The probe files whose sampled answers these are, or ``all``; empty for greedy answers."""
     otherwise: str = ""
     """What was changed in between that changes the answers of the same weights: ``KEY BEFORE -> NOW``."""
 
@@ -127,7 +129,7 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
     each = f"{samples} sampled answers each" if several else "sampled answers"
     words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}, {each}"
     step = int(table.steps[last])
-    return ProbeChange(after - change, after, 0, step, count, *_paired(change, error), words)
+    return ProbeChange(after - change, after, 0, step, count, *_paired(change, error), words, probes)
 
 
 def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:

@@ -199,3 +199,32 @@ def test_longer_answers_are_not_called_learning(tmp_path, otherwise, expected, a
     expected = expected if attempt == 2 else "It learned: from 20.0"  # nothing was measured after that
     assert verdict.headline.startswith(expected) and " at step 2 to 40.0" in verdict.headline
     assert (otherwise in verdict.headline) is (expected.startswith("Not") or not otherwise)
+
+
+def test_scores_of_other_answers_are_not_compared_over_runs(tmp_path: Path) -> None:
+    """Sampled answers of one run stood against greedy ones of another, and a change over another length of answers among
+    those of runs that had none, without a word."""
+    greedy = {names.PROBE_ALL: 0.2, names.PROBE_COUNT: 60}, {names.PROBE_ALL: 0.4, names.PROBE_COUNT: 60}
+    verdict = {"accuracy": 0.3, "tasks": 60, "change": 0.1, "change_error": 0.01}
+    sampled = greedy[1] | {names.verdict("all", what): value for what, value in verdict.items()}
+    for name, last in (("greedy", greedy[1]), ("sampled", sampled), ("longer", greedy[1])):
+        run = RunDir(tmp_path / name)
+        run.root.mkdir()
+        lines = [
+            {"step": step, "cycle": 1, "attempt": attempt, "unix_s": 1.0, "values": values}
+            for step, attempt, values in ((0, 1, greedy[0]), (8, 2, last))
+        ]
+        run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = "rollout.max_response_tokens 96 -> 192"
+    incident = {"kind": "settings", "cause": "", "cycle": 1, "attempt": 1, "asked_otherwise": told}
+    run.incidents.write_text(json.dumps(incident) + "\n")
+    roots = [tmp_path / name for name in ("greedy", "sampled", "longer")]
+    page = write_comparison(roots, tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "greedy +20.0" in page and "longer not comparable, since rollout.max_response_tokens 96" in page
+    assert "(greedy: greedy, sampled: sampled (all), longer: greedy), so they do not compare" in page
+    row = re.search(r"<td>Latest score relative to[^<]*</td>(.*?)</tr>", page)
+    assert row is not None and re.findall(r"<td[^>]*>(.*?)</td>", row[1])[1] == "other answers"
+    assert "asked otherwise at step 0" in write_report(roots[2]).read_text(encoding="utf-8")
+    assert "other answers" not in write_comparison(roots[::2], tmp_path / "d.html").read_text(
+        encoding="utf-8"
+    )
