@@ -17,12 +17,12 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import Response, parse_proposal, parse_solution, split_response
 from azr.prompts import solve_prompt
 from azr.run.records import from_json
+from azr.sandbox import Sandbox
 from azr.selfplay.grading import Grade, grade
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import parse_rules, prompt_options
 from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.runner import Runner
 from azr.selfplay.validation import validate
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
@@ -178,7 +178,7 @@ class Stopwatch:
 
 
 async def play(
-    row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits
+    row: PromptRow, generate: Generate, sandbox: Sandbox, config: SelfPlayConfig, fits: Fits
 ) -> ProposeOutcome | SolveOutcome:
     """Plays a row of either role."""
     if row.stream.role is Role.SOLVE:
@@ -187,7 +187,7 @@ async def play(
 
 
 async def play_solve(
-    row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig
+    row: PromptRow, generate: Generate, sandbox: Sandbox, config: SelfPlayConfig
 ) -> SolveOutcome:
     """One solution of a task, graded. Without the think/answer format it is not executed.
 
@@ -212,7 +212,7 @@ async def play_solve(
 
 
 async def play_propose(
-    row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits
+    row: PromptRow, generate: Generate, sandbox: Sandbox, config: SelfPlayConfig, fits: Fits
 ) -> ProposeOutcome:
     """One proposal: read, verified, its difficulty estimated by n solutions.
 
@@ -300,7 +300,7 @@ def proposal_outcome(
 
 
 async def read_and_validate(
-    row: PromptRow, response: Response, sandbox: Runner, config: SelfPlayConfig, watch: Stopwatch
+    row: PromptRow, response: Response, sandbox: Sandbox, config: SelfPlayConfig, watch: Stopwatch
 ) -> Task | Rejection:
     """The task that a propose row's response holds, verified by execution, or why there is none.
 
@@ -334,7 +334,7 @@ async def _estimate(
     prompt: Prompt,
     row_id: str,
     generate: Generate,
-    sandbox: Runner,
+    sandbox: Sandbox,
     config: SelfPlayConfig,
     watch: Stopwatch,
 ) -> tuple[SolveOutcome, ...]:
@@ -359,7 +359,7 @@ async def read_and_grade(
     prompt: Prompt,
     completion: Completion,
     row_id: str,
-    sandbox: Runner,
+    sandbox: Sandbox,
     config: SelfPlayConfig,
     watch: Stopwatch | None = None,
     *,

@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.sandbox import values
-from azr.sandbox.job import Job, Status
+from azr.sandbox import Job, Sandbox, Status, values
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments, same
 from azr.selfplay.rewards import induction_score
-from azr.selfplay.runner import Runner
 from azr.tasks import Task, TaskType
 
 GRADE_REASONS = {
@@ -39,7 +37,7 @@ RIGHT = Grade(1.0, "right")
 _NOT_LITERAL = Grade(0.0, "not_literal")
 
 
-async def grade(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Grade:
+async def grade(task: Task, solution: str, sandbox: Sandbox, config: SelfPlayConfig) -> Grade:
     """Whether ``solution`` (as ``parse_solution`` returned it) solves the task.
 
     Raises:
@@ -76,7 +74,7 @@ def grade_error(gold: str, solution: str) -> Grade:
     return RIGHT if words and words[0].split(":", 1)[0].lower() == gold.lower() else WRONG
 
 
-async def _grade_abduction(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Grade:
+async def _grade_abduction(task: Task, solution: str, sandbox: Sandbox, config: SelfPlayConfig) -> Grade:
     """Any input will do that gives the gold output; the gold input plays no part."""
     try:
         parse_arguments(solution)
@@ -88,7 +86,7 @@ async def _grade_abduction(task: Task, solution: str, sandbox: Runner, config: S
     return RIGHT if _equal_value(task.output, result.calls[0].value, config) else WRONG
 
 
-async def _grade_induction(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Grade:
+async def _grade_induction(task: Task, solution: str, sandbox: Sandbox, config: SelfPlayConfig) -> Grade:
     hidden = task.hidden_pairs
     job = Job(
         code=solution,

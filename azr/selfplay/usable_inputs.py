@@ -14,9 +14,8 @@ from dataclasses import replace
 
 from azr.copies import argument_key
 from azr.prompts.examples import INDUCTION_EXAMPLES
-from azr.sandbox.job import CallResult, Job, Status
+from azr.sandbox import CallResult, Job, Sandbox, Status
 from azr.selfplay.buffer import said
-from azr.selfplay.runner import Runner
 from azr.tasks import Rejection, Task
 
 _SPARE = 4
@@ -33,7 +32,7 @@ _EXAMPLE_MESSAGES = frozenset(said(example.message) for example in INDUCTION_EXA
 
 
 async def run_usable_inputs(
-    task: Task, needed: int, most: int, sandbox: Runner, check: CheckOutput, markup: re.Pattern[str]
+    task: Task, needed: int, most: int, sandbox: Sandbox, check: CheckOutput, markup: re.Pattern[str]
 ) -> Task | Rejection:
     """The task with its usable inputs and their outputs, at most ``most`` of them, in the order in which they
     were written.

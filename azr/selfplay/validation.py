@@ -14,11 +14,10 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.parsing.proposal import comments
 from azr.programs.source import SourceError, parse_program
 from azr.prompts import BANNED_ERROR_WORDS
-from azr.sandbox.job import CallResult, Job, Status
+from azr.sandbox import CallResult, Job, Sandbox, Status
 from azr.sandbox.values import ValueReadError, parse_arguments
 from azr.selfplay.composite import composite_fault
 from azr.selfplay.options import banned_words
-from azr.selfplay.runner import Runner
 from azr.selfplay.usable_inputs import run_usable_inputs
 from azr.tasks import Proposal, Rejection, Task, TaskType
 
@@ -68,7 +67,7 @@ _STATUS_REASONS = {
 
 async def validate(
     proposal: Proposal,
-    sandbox: Runner,
+    sandbox: Sandbox,
     config: SelfPlayConfig,
     composites: tuple[str, ...] = (),
     needed_inputs: int = 0,
@@ -115,7 +114,7 @@ async def validate(
 
 
 async def _executed(
-    task: Task, sandbox: Runner, config: SelfPlayConfig, needed_inputs: int
+    task: Task, sandbox: Sandbox, config: SelfPlayConfig, needed_inputs: int
 ) -> Task | Rejection:
     """The task with its outputs, or why there are none."""
     if task.task_type is TaskType.INDUCTION and config.usable_inputs:
