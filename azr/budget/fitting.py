@@ -183,7 +183,8 @@ class _Fitting:
 
     def _graphs(self, config: Config) -> Config:
         key = "rollout.cuda_graph_sizes"
-        sizes = [size for size in GRAPHS if size <= config.rollout.max_sequences]
+        most = config.rollout.max_sequences
+        sizes = [*(size for size in GRAPHS if size < most), most]  # a batch above the largest has no graph
         return with_key(config, key, sizes) if key in self.automatic else config
 
     def _share(self, config: Config) -> Config:

@@ -23,9 +23,9 @@ from azr.train.environment import worker_environment
 
 NVML, CUDA = "libnvidia-ml.so.1", "libcuda.so.1"
 NVML_CHECK = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-ASK_THE_CARD = ("vllm.model_executor.layers.fla", "torchao")
+ASK_THE_CARD = ("vllm.model_executor.layers.fla", "torchao", "bitsandbytes")
 """Modules that initialise CUDA while they are imported; who needs one imports it after the fork. verl imports the first for
-its list of models with experts, transformers the second where it is installed; both do without where it is not there."""
+its list of models with experts, transformers and peft the others where they are installed; all do without."""
 TRIAL_LIMIT_S = 60.0
 _NVML_USERS = 1000
 """More calls of nvmlInit than any import makes."""

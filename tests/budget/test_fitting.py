@@ -134,6 +134,15 @@ def test_engine_and_trainer_stay_awake_only_where_it_costs_no_sequences() -> Non
     assert not large.rollout.sleep and large.rollout.max_sequences == SEQUENCES[-1]
 
 
+@pytest.mark.parametrize("recipe", [*RECIPES, *INT4])
+@pytest.mark.parametrize("gib", [8.0, 10.0, 12.0, 16.0, 20.0])
+def test_every_batch_has_a_graph(recipe: str, gib: float) -> None:
+    """3B int4 with 8 GiB left got 48 sequences at once and graphs up to 32: a ninth of the card was busy."""
+    config = configured(recipe)
+    fitted_config = fit_card(config, machine(gib), shape_for(config)).config
+    assert fitted_config.rollout.cuda_graph_sizes[-1] == fitted_config.rollout.max_sequences
+
+
 def test_nothing_is_chosen_without_a_card_or_a_size() -> None:
     config = configured("1_5b_16gb")
     assert fit_card(config, Machine((), 16, 64.0, 64.0), shape_of(config.model.path)) == Fitted(config)

@@ -125,12 +125,13 @@ def test_a_trial_that_dies_or_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_imported_first_asks_nvml_alone_and_does_not_load_ray(tmp_path: Path) -> None:
-    """Where NVML counts a card, none of the modules goes on to ask CUDA; nor does torchao, which asks when transformers
-    finds it (seen on an H200)."""
-    (tmp_path / "torchao").mkdir()
-    (tmp_path / "torchao" / "__init__.py").write_text(
-        "import torch\n__version__ = '0.18.0'\ntorch._C._cuda_getDeviceCount()\n"
-    )
+    """Where NVML counts a card, none of the modules goes on to ask CUDA; nor do torchao and bitsandbytes, which ask when
+    transformers and peft find them (both seen on an H200)."""
+    for name, version in (("torchao", "0.18.0"), ("bitsandbytes", "0.50.2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            f"import torch\n__version__ = '{version}'\ntorch._C._cuda_getDeviceCount()\n"
+        )
     code = (
         "import importlib, sys, torch; asked = []; torch.cuda._device_count_nvml = lambda: 1; "
         "torch._C._cuda_getDeviceCount = lambda: asked.append('count') or 0; torch.cuda._lazy_init = lambda: asked.append('init')\n"
