@@ -11,7 +11,7 @@ from azr.config.paths import WORDS, find
 from azr.data.account import Account
 from azr.data.build import row_tasks
 from azr.data.contamination import evaluation_items
-from azr.data.guard import probe_names, read_probes
+from azr.data.guard import probe_names, require_probes
 from azr.data.manifest import SourceEntry
 from azr.data.reasons import Reason
 from azr.data.schema import Refused
@@ -60,8 +60,7 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
         sources = [*seed_sources(config), *sources, *others]
     refuse_missing(missing)
     if not begun:
-        for file in probes:
-            read_probes(file)
+        require_probes(probes)
     empty = [file for file in evaluation if not evaluation_items([file])]
     nothing = [f"data.evaluation_files: {file} holds no program that a task could resemble" for file in empty]
     for named in dict.fromkeys(source.named for source in sources if source.named):

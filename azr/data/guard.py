@@ -7,7 +7,7 @@ import codecs
 import contextlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from azr.data.schema import Refused, tasks_of
 from azr.data.sources import DATA_SUFFIXES, SHIPPED_PROBES, configured_files, refuse_missing
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
+from azr.run.metric_names import SCORED_TOGETHER
 from azr.run.rundir import RunDir
 from azr.system.files import (
     file_hash,
@@ -138,6 +139,23 @@ def read_probes(file: Path) -> bytes:
     if not tasks:
         raise DataError(f"{file} is empty; it has to hold probe tasks")
     return _json_lines(tasks)
+
+
+def require_probes(files: Sequence[Path]) -> None:
+    """
+    Raises:
+        DataError: a row is not a task; or one of several files is called like what scores are kept for beside them (``all``,
+            ``deduction`` ...), and one would be shown as the other.
+    """
+    kinds = {file: {task.task_type.value for task in probe_tasks(file)} for file in files}
+    for file, own in kinds.items():
+        name = bare_name(file)
+        alone = own == {name} and not any(name in other for each, other in kinds.items() if each != file)
+        if len(files) > 1 and name in SCORED_TOGETHER and not alone:
+            raise DataError(
+                f"data.probe_files: {file} is called like the score of {'all files' if name == 'all' else f'all {name} tasks'}, which "
+                "is kept beside its own; rename it"
+            )
 
 
 def _as_written_here(record: dict[str, Any], task: Task) -> Task:

@@ -52,7 +52,7 @@ class SuiteRun:
     trained_on: Collection[str] = ()
     """Items whose program a compared run trains on."""
     otherwise: str = ""
-    """How it is asked that the first model is not (``asked_otherwise``)."""
+    """How it is asked that the first model is not (``_otherwise``)."""
 
     @property
     def batch(self) -> Batch:
@@ -93,10 +93,10 @@ def beside(first: Sequence[SuiteRun], other: Sequence[SuiteRun]) -> list[SuiteRu
     """``other``, each with what is asked otherwise of its model than of the first one."""
     same = {(run.suite.name, run.suite.style): run for run in first}
     pairs = ((same.get((run.suite.name, run.suite.style)), run) for run in other)
-    return [run if one is None else replace(run, otherwise=asked_otherwise(one, run)) for one, run in pairs]
+    return [run if one is None else replace(run, otherwise=_otherwise(one, run)) for one, run in pairs]
 
 
-def asked_otherwise(first: SuiteRun, other: SuiteRun) -> str:
+def _otherwise(first: SuiteRun, other: SuiteRun) -> str:
     """What of the difference between two models may be that they are asked or read differently, as those of two runs are,
     or an exported one whose run has had other settings since; empty where there is nothing."""
     ours, theirs = _asking(first), _asking(other)

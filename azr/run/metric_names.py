@@ -122,15 +122,18 @@ def phase_label(phase: str) -> str:
     return PHASE_LABELS.get(phase, phase)
 
 
+SCORED_TOGETHER = frozenset({"all", *(task_type.value for task_type in TaskType)})
+"""Of the frozen tasks, what scores are kept of beside those of single files."""
+
+
 def probe_file_metrics(logged: Iterable[str]) -> list[tuple[str, str]]:
     """(label, metric) of the scores on single probe files; the label is the file's name."""
     return measured_files(logged, PROBE_PREFIX)
 
 
 def measured_files(logged: Iterable[str], prefix: str) -> list[tuple[str, str]]:
-    kinds = {"all", *(task_type.value for task_type in TaskType)}
     found = (re.fullmatch(re.escape(prefix) + "(.+)/accuracy", name) for name in logged)
-    return sorted((match[1], match[0]) for match in found if match and match[1] not in kinds)
+    return sorted((match[1], match[0]) for match in found if match and match[1] not in SCORED_TOGETHER)
 
 
 def probe_format(what: str) -> str:

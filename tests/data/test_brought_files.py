@@ -4,6 +4,7 @@ reason."""
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
@@ -763,3 +764,26 @@ def test_files_that_were_put_together(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"{table}input,output,snippet\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 4: the columns' names again, in another order"):
         list(read_rows(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("names", "refused"),
+    [
+        (("deduction", "mine"), True),
+        (("all", "mine"), True),
+        (("deduction",), False),
+        (("deduction", "abduction"), False),
+    ],
+)
+def test_a_probe_file_called_like_a_score_is_refused_where_it_would_hide_it(
+    run: RunDir, tmp_path: Path, names: tuple[str, ...], refused: bool
+) -> None:
+    """``probe/deduction/accuracy`` was that of the file ``deduction`` alone, and the report called it that of all deduction
+    tasks; ``all.jsonl`` decided the verdict in place of all files."""
+    files = []
+    for number, name in enumerate(names):
+        kind = "abduction" if name == "abduction" else "deduction"
+        task = {"snippet": CODE, "input": str(number), "output": str(number), "task_type": kind}
+        files.append(str(write_tasks(tmp_path / f"{name}.jsonl", [task])))
+    with pytest.raises(DataError, match="called like the score of") if refused else contextlib.nullcontext():
+        require_readable(quiet(probe_files=files), run)
