@@ -218,7 +218,11 @@ def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
     files |= dict.fromkeys(CONFIG_DIR.glob("selfplay/*.yaml"), (known["selfplay"], "selfplay."))
     for path, (keys, prefix) in files.items():
         values = load_yaml(path)
-        if isinstance(values, dict):
+        if not isinstance(values, dict | None):
+            raise ConfigError(
+                f"{path} holds no settings; write a section, such as train:, and its keys below it, indented"
+            )
+        if values:
             sections = {key: value for key, value in values.items() if isinstance(keys.get(key), dict)}
             refuse_unknown_keys(sections, keys, line_finder(path, prefix), prefix)
 

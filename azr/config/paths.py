@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 from azr.config import Config, with_key
 from azr.errors import ConfigError
@@ -62,7 +63,15 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
     config = replace(config, runs_dir=_written_out(config.runs_dir, (PROJECT, started)))
     if "runs_dir" in typed and (path := started / at_home(config.runs_dir)) != PROJECT / config.runs_dir:
         config = replace(config, runs_dir=str(path))
-    return config
+    return replace(config, name=_as_spelled(runs_folder(config), config.name))
+
+
+def _as_spelled(folder: Path, name: str) -> str:
+    """A run's name as its folder has it: one that comes from a Mac spells ü as u and a mark."""
+    if name.isascii() or not folder.is_dir() or (folder / name).exists():
+        return name
+    alike = (path.name for path in folder.iterdir() if normalize("NFC", path.name) == normalize("NFC", name))
+    return next(alike, name)
 
 
 def get_back(path: Path) -> str:

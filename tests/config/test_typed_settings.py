@@ -808,6 +808,14 @@ def test_a_recipe_without_its_first_line_is_refused(configs: Path) -> None:
         load_config(["recipe=mine"])
 
 
+@pytest.mark.parametrize("text", ["learning_rate 1e-4", "- train: 1"])
+def test_a_recipe_that_holds_no_settings_is_named(configs: Path, text: str) -> None:
+    """It was called an unknown key, or an error while composing."""
+    (configs / "recipe/mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    with pytest.raises(ConfigError, match=r"recipe/mine\.yaml holds no settings"):
+        load_config(["recipe=mine"])
+
+
 def test_a_recipe_of_ones_own_is_named_and_its_seed_is_used(configs: Path) -> None:
     """A wrong value in it was said to be in the first file with that key, another recipe; and ``pipeline.yaml`` set the
     seed, whatever the recipe said."""

@@ -43,6 +43,16 @@ def test_the_users_file_beside_the_command(elsewhere: Path) -> None:
     )
 
 
+def test_a_run_whose_folder_came_from_a_mac_is_found(tmp_path: Path) -> None:
+    """Its name is spelt with u and a mark there; one that was typed began a new run."""
+    typed, on_a_mac = "Gr\u00fc\u00dfe", "Gru\u0308\u00dfe"
+    (tmp_path / on_a_mac).mkdir()
+    settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", f"name={typed}"]
+    assert load_config(settings).config.name == on_a_mac
+    (tmp_path / typed).mkdir()
+    assert load_config(settings).config.name == typed
+
+
 def test_a_run_finds_them_again_from_another_folder(
     elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
