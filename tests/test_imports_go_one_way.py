@@ -17,7 +17,7 @@ LOW = {
     "config": {"errors", "system", "run", "tasks", "prompts", "wording"},
     "run": {"errors", "system", "tasks", "config", "models"},
     "sandbox": {"errors", "system", "config", "programs", "tasks"},
-    "parsing": {"errors", "programs", "tasks", "prompts", "sandbox"},
+    "parsing": {"errors", "config", "programs", "tasks", "prompts", "sandbox"},
     "selfplay": {"errors", "system", "run", "config", "tasks", "sandbox", "prompts", "parsing", "programs", "copies"},
 }  # fmt: skip
 """Room -> the rooms that it may import. The others stand above all of these."""

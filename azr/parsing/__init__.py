@@ -4,7 +4,7 @@ Nothing here raises on any text and nothing executes. What cannot be read is a `
 is one of ``REASONS`` (counted in the metrics as ``data/rejected/<reason>``).
 """
 
-from azr.parsing.proposal import ParseRules, parse_proposal
+from azr.parsing.proposal import parse_proposal
 from azr.parsing.response import Block, Response, fenced_blocks, split_response
 from azr.parsing.solution import parse_solution
 
@@ -28,7 +28,6 @@ REASONS = {
 __all__ = [
     "REASONS",
     "Block",
-    "ParseRules",
     "Response",
     "fenced_blocks",
     "parse_proposal",

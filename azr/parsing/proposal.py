@@ -7,8 +7,8 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from azr.config.selfplay import SelfPlayConfig
 from azr.parsing.response import Block, fenced_blocks
 from azr.programs.rename import NameConflict, rename_function
 from azr.programs.source import (
@@ -29,29 +29,19 @@ _TEST_COMMENT = re.compile(r"#\s*(?:test|example)", re.IGNORECASE)
 _RESULT_NAMES = ("expected", "output", "result")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParseRules:
-    """The options of spec 2.6; see the fields of the same names in ``azr.config.selfplay``."""
-
-    num_inputs: int = 10
-    usable_inputs: bool = False
-    """Take every input block and leave the counting to validation, which knows which of them are usable."""
-    reject_multiple_functions: bool = True
-    entry_point: str = "not_first"
-    code_location: str = "first"
-    reject_test_input: bool = False
-    strip_comments: bool = False
-    strip_globals: bool = False
-    strip_prints: bool = False
-
-
 def parse_proposal(
-    task_type: TaskType, answer: str, rules: ParseRules, *, thought: str = "", program: Task | None = None
+    task_type: TaskType,
+    answer: str,
+    config: SelfPlayConfig,
+    *,
+    thought: str = "",
+    program: Task | None = None,
 ) -> Proposal | Rejection:
     """What a proposer's answer proposes. Never raises, whatever the text is.
 
     Args:
         answer: what stood in the answer tags.
+        config: its options of spec 2.6, and ``num_inputs`` that an induction proposal needs.
         program: the task whose program an induction proposal is for (its own code block is not looked at).
     """
     if not answer.strip():
@@ -60,11 +50,11 @@ def parse_proposal(
     if task_type is TaskType.INDUCTION:
         if program is None:
             raise ValueError("an induction proposal belongs to the program it was asked about")
-        return _induction(answer, blocks, rules, thought, program)
+        return _induction(answer, blocks, config, thought, program)
     codes = [block.text for block in blocks if block.is_code]
     if not codes:
         return Rejection("no_code_block")
-    code = codes[0 if rules.code_location == "first" else -1].strip()
+    code = codes[0 if config.code_location == "first" else -1].strip()
     input_text = next((block.text for block in blocks if block.label == "input"), None)
     if input_text is None:
         heading = _INPUT_HEADING.search(answer)
@@ -74,7 +64,7 @@ def parse_proposal(
     if not input_text.strip():
         return Rejection("empty_input")
     try:
-        code, tree, imports = _prepare_program(code, rules)
+        code, tree, imports = _prepare_program(code, config)
     except SourceError as error:
         return Rejection(error.reason, error.detail)
     except NameConflict as error:
@@ -83,19 +73,19 @@ def parse_proposal(
 
 
 def _induction(
-    answer: str, blocks: list[Block], rules: ParseRules, thought: str, program: Task
+    answer: str, blocks: list[Block], config: SelfPlayConfig, thought: str, program: Task
 ) -> Proposal | Rejection:
     inputs = [block.text.strip() for block in blocks if re.fullmatch(r"input(?:_\d+)?", block.label)]
     message = _message(answer, blocks)
-    if rules.usable_inputs:
+    if config.usable_inputs:  # validation counts them, which knows which of them are usable
         inputs = [text for text in inputs if text]
         if not inputs:
-            return Rejection("too_few_inputs", f"0 of {rules.num_inputs}")
-        message = message or ""  # validation refuses it after it has counted the inputs
+            return Rejection("too_few_inputs", f"0 of {config.num_inputs}")
+        message = message or ""  # refused there as well
     else:
-        if len(inputs) < rules.num_inputs:
-            return Rejection("too_few_inputs", f"{len(inputs)} of {rules.num_inputs}")
-        inputs = inputs[-rules.num_inputs :]  # the last ones, as published (spec 2.7)
+        if len(inputs) < config.num_inputs:
+            return Rejection("too_few_inputs", f"{len(inputs)} of {config.num_inputs}")
+        inputs = inputs[-config.num_inputs :]  # the last ones, as published (spec 2.7)
         if not all(inputs):
             return Rejection("empty_input")
         if message is None:
@@ -125,7 +115,7 @@ def _message(answer: str, blocks: list[Block]) -> str | None:
     return tagged[1] if tagged else None
 
 
-def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, tuple[str, ...]]:
+def _prepare_program(source: str, config: SelfPlayConfig) -> tuple[str, ast.Module, tuple[str, ...]]:
     """The program with its entry function called ``f`` and the configured parts removed, its tree and its imports.
     A text is parsed again only where it was changed.
 
@@ -138,13 +128,13 @@ def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, t
     functions = top_level_functions(tree)
     if not functions:
         raise SourceError("no_function", "the program defines no function at the top level")
-    if rules.reject_multiple_functions and len(functions) > 1:
+    if config.reject_multiple_functions and len(functions) > 1:
         raise SourceError("multiple_functions", ", ".join(function.name for function in functions)[:200])
     names = [function.name for function in functions]
-    entry = names[0 if rules.entry_point in ("not_first", "any_first") else -1]
-    if rules.entry_point in ("any_first", "any_last") and ENTRY in names:
+    entry = names[0 if config.entry_point in ("not_first", "any_first") else -1]
+    if config.entry_point in ("any_first", "any_last") and ENTRY in names:
         entry = ENTRY
-    if rules.reject_test_input and (found := _test_input(source, tree, entry)):
+    if config.reject_test_input and (found := _test_input(source, tree, entry)):
         raise SourceError("test_input_in_code", found)
     if entry != ENTRY:
         if ENTRY in names:  # another function is called f: make room for the entry
@@ -155,13 +145,13 @@ def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, t
     imports = collect_imports(tree)
 
     try:
-        if rules.strip_comments:
+        if config.strip_comments:
             source = strip_comments(tree)
             tree = parse_program(source)
-        if rules.strip_globals:
+        if config.strip_globals:
             source = drop_globals(source, tree)
             tree = parse_program(source)
-        if rules.strip_prints:
+        if config.strip_prints:
             source = drop_prints(tree)
             tree = parse_program(source)
     except RecursionError as error:

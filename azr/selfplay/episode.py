@@ -20,7 +20,7 @@ from azr.run.records import from_json
 from azr.sandbox import Sandbox
 from azr.selfplay.grading import Grade, grade
 from azr.selfplay.intrinsic import program_terms
-from azr.selfplay.options import parse_rules, prompt_options
+from azr.selfplay.options import prompt_options
 from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import validate
@@ -311,14 +311,14 @@ async def read_and_validate(
     program = row.references[0] if task_type is TaskType.INDUCTION else None
     # Seeding reads the whole response, tags or not.
     answer = response.answer if row.estimate or response.answer else f"{response.thought}\n{response.answer}"
-    rules = parse_rules(config, row.needed_inputs)
+    if row.needed_inputs:  # what the curriculum asked for
+        config = replace(config, num_inputs=row.needed_inputs)
     proposal = parse_proposal(
-        task_type, answer, rules, thought=response.thought[:MAX_THOUGHT_CHARS], program=program
+        task_type, answer, config, thought=response.thought[:MAX_THOUGHT_CHARS], program=program
     )
     if isinstance(proposal, Rejection):
         return proposal
-    validation = validate(proposal, sandbox, config, row.composites, rules.num_inputs)
-    return await watch.measure("execute", validation)
+    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites))
 
 
 def _filtered(config: SelfPlayConfig, has_form: bool, accuracy: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""The self-play configuration in the form that the prompts and the parser need."""
+"""The self-play configuration in the form that the prompts need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
-from azr.parsing import ParseRules
 from azr.prompts import BANNED_ERROR_WORDS, BANNED_WORDS, PromptOptions
 from azr.prompts.examples import INDUCTION_EXAMPLES, WorkedExample
 
@@ -59,22 +58,4 @@ def induction_options(
         numbered=config.induction_prompt != "plain",
         example=example,
         begun=BEGUN_REPLIES[config.induction_reply],
-    )
-
-
-def parse_rules(config: SelfPlayConfig, needed_inputs: int = 0) -> ParseRules:
-    """
-    Args:
-        needed_inputs: inputs that an induction task needs now; 0: ``selfplay.num_inputs``.
-    """
-    return ParseRules(
-        num_inputs=needed_inputs or config.num_inputs,
-        usable_inputs=config.usable_inputs,
-        reject_multiple_functions=config.reject_multiple_functions,
-        entry_point=config.entry_point,
-        code_location=config.code_location,
-        reject_test_input=config.reject_test_input,
-        strip_comments=config.strip_comments,
-        strip_globals=config.strip_globals,
-        strip_prints=config.strip_prints,
     )

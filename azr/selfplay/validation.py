@@ -70,14 +70,11 @@ async def validate(
     sandbox: Sandbox,
     config: SelfPlayConfig,
     composites: tuple[str, ...] = (),
-    needed_inputs: int = 0,
 ) -> Task | Rejection:
     """Verifies a proposal by execution.
 
     Args:
         composites: sources of ``g_0``, ``g_1`` ... which the program must call (spec 3.6).
-        needed_inputs: inputs that an induction task needs; 0: ``selfplay.num_inputs``. Read with
-            ``selfplay.usable_inputs`` only: without it the parser has counted them.
 
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
@@ -107,15 +104,13 @@ async def validate(
         original_code=original,
     )
 
-    executed = await _executed(task, sandbox, config, needed_inputs or config.num_inputs)
+    executed = await _executed(task, sandbox, config)
     if isinstance(executed, Rejection):
         return executed
     return _output_fault(executed, tree, config) or executed
 
 
-async def _executed(
-    task: Task, sandbox: Sandbox, config: SelfPlayConfig, needed_inputs: int
-) -> Task | Rejection:
+async def _executed(task: Task, sandbox: Sandbox, config: SelfPlayConfig) -> Task | Rejection:
     """The task with its outputs, or why there are none."""
     if task.task_type is TaskType.INDUCTION and config.usable_inputs:
 
@@ -123,8 +118,9 @@ async def _executed(
             output = _output(call)
             return output if isinstance(output, Rejection) else (_text_fault(output, config) or output)
 
-        most = needed_inputs + config.induction_spare_inputs
-        return await run_usable_inputs(task, needed_inputs, most, sandbox, check, _MARKUP)
+        needed = config.num_inputs
+        most = needed + config.induction_spare_inputs
+        return await run_usable_inputs(task, needed, most, sandbox, check, _MARKUP)
 
     of_errors = task.task_type is TaskType.ERROR
     result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=of_errors))

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.parsing import Block, ParseRules, fenced_blocks, parse_proposal, parse_solution, split_response
+from azr.config.selfplay import SelfPlayConfig
+from azr.parsing import Block, fenced_blocks, parse_proposal, parse_solution, split_response
 from azr.tasks import Proposal, Rejection, Task, TaskType
 
 PROGRAM = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x", inputs=("1",), outputs=("1",))
@@ -123,7 +124,7 @@ def test_fenced_blocks(case):
 
 def proposal(code: str, input_text: str = "1", **rules) -> Proposal | Rejection:
     return parse_proposal(
-        TaskType.DEDUCTION, f"```python\n{code}\n```\n```input\n{input_text}\n```", ParseRules(**rules)
+        TaskType.DEDUCTION, f"```python\n{code}\n```\n```input\n{input_text}\n```", SelfPlayConfig(**rules)
     )
 
 
@@ -143,13 +144,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("answer", REFUSED)
 def test_proposals_refused_with_a_reason(answer):
-    found = parse_proposal(TaskType.DEDUCTION, answer, ParseRules())
+    found = parse_proposal(TaskType.DEDUCTION, answer, SelfPlayConfig())
     assert isinstance(found, Rejection) and found.reason == REFUSED[answer]
 
 
 def test_input_heading_is_read_too():
     found = parse_proposal(
-        TaskType.ABDUCTION, "```python\ndef f(x):\n    return x\n```\n# Input:\n 5, 6\n", ParseRules()
+        TaskType.ABDUCTION, "```python\ndef f(x):\n    return x\n```\n# Input:\n 5, 6\n", SelfPlayConfig()
     )
     assert isinstance(found, Proposal) and found.inputs == ("5, 6",)
 
@@ -186,7 +187,7 @@ def test_code_location():
         "```python\ndef f(x):\n    return 1\n```\n```python\ndef f(x):\n    return 2\n```\n```input\n1\n```"
     )
     for location, returned in (("first", "return 1"), ("last", "return 2")):
-        found = parse_proposal(TaskType.DEDUCTION, answer, ParseRules(code_location=location))
+        found = parse_proposal(TaskType.DEDUCTION, answer, SelfPlayConfig(code_location=location))
         assert isinstance(found, Proposal) and returned in found.code
 
 
@@ -235,7 +236,7 @@ def test_removals():
 
 def test_induction_proposals():
     inputs = "".join(f"```input\n{number}\n```\n" for number in range(3))
-    rules = ParseRules(num_inputs=3)
+    rules = SelfPlayConfig(num_inputs=3)
     for message in ("```message\nhello\n```", "<message>hello</message>", "# Message: hello"):
         found = parse_proposal(TaskType.INDUCTION, inputs + message, rules, program=PROGRAM)
         assert isinstance(found, Proposal) and (found.message, found.inputs, found.code) == (
@@ -250,7 +251,7 @@ def test_induction_proposals():
 
 
 def test_usable_inputs_are_left_to_validation():
-    rules = ParseRules(num_inputs=3, usable_inputs=True)
+    rules = SelfPlayConfig(num_inputs=3, usable_inputs=True)
     answer = "```input_1\n1\n```\n```input_2\n\n```\n```input 3\n2\n```\n"
     found = parse_proposal(TaskType.INDUCTION, answer, rules, program=PROGRAM)
     assert isinstance(found, Proposal) and (found.inputs, found.message) == (("1", "2"), "")
@@ -303,7 +304,7 @@ def test_parsing_never_raises(text, prefix, task_type):
         found = parse_proposal(
             task_type,
             answer,
-            ParseRules(num_inputs=2, reject_test_input=True, strip_globals=True),
+            SelfPlayConfig(num_inputs=2, reject_test_input=True, strip_globals=True),
             program=PROGRAM,
         )
         assert isinstance(found, (Proposal, Rejection))
@@ -337,6 +338,6 @@ def test_any_string_literal_survives_its_block(text):
 def test_hostile_lengths_end(text):
     """Each of these takes well under a second; quadratic parsing would run into the test's time limit."""
     for task_type in TaskType:
-        parse_proposal(task_type, text, ParseRules(), program=PROGRAM)
+        parse_proposal(task_type, text, SelfPlayConfig(), program=PROGRAM)
         parse_solution(task_type, text)
     split_response(text, "<think>")

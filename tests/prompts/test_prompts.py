@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from azr import prompts
+from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
-from azr.parsing import ParseRules, fenced_blocks, parse_proposal, parse_solution, split_response
+from azr.parsing import fenced_blocks, parse_proposal, parse_solution, split_response
 from azr.prompts import BANNED_WORDS, SHIPPED_FRAMES, PromptOptions, load_frame, propose_prompt, solve_prompt
 from azr.tasks import Prompt, Proposal, Task, TaskType
 
@@ -53,7 +54,7 @@ def test_proposals_round_trip(frame, task_type):
     text = respond(prompt, "```python\ndef f(x):\n    return x\n```\n```input\n[1]\n```")
     response = split_response(text, prompt.response_prefix)
     assert response.format_ok and response.thought == "well"
-    found = parse_proposal(task_type, response.answer, ParseRules())
+    found = parse_proposal(task_type, response.answer, SelfPlayConfig())
     assert isinstance(found, Proposal) and (found.code, found.inputs) == ("def f(x):\n    return x", ("[1]",))
 
 
@@ -67,7 +68,7 @@ def test_induction_proposals_round_trip(frame):
     found = parse_proposal(
         TaskType.INDUCTION,
         split_response(text, prompt.response_prefix).answer,
-        ParseRules(num_inputs=4),
+        SelfPlayConfig(num_inputs=4),
         program=PAIR,
     )
     assert isinstance(found, Proposal) and len(found.inputs) == 4 and found.message == "repeat"

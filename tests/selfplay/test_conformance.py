@@ -9,7 +9,7 @@ import pytest
 from selfplay_helpers import proposal_text, respond, task
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.parsing import ParseRules, parse_proposal, parse_solution
+from azr.parsing import parse_proposal, parse_solution
 from azr.prompts import PromptOptions, propose_prompt
 from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.credit import own_reward
@@ -22,8 +22,8 @@ from azr.tasks import Proposal, Rejection, Role, Stream, Task, TaskType
 CONFIG = SelfPlayConfig()
 
 
-async def propose(sandbox, answer: str, rules: ParseRules | None = None) -> Task | Rejection:
-    proposal = parse_proposal(TaskType.DEDUCTION, answer, rules or ParseRules())
+async def propose(sandbox, answer: str, rules: SelfPlayConfig | None = None) -> Task | Rejection:
+    proposal = parse_proposal(TaskType.DEDUCTION, answer, rules or SelfPlayConfig())
     return proposal if isinstance(proposal, Rejection) else await validate(proposal, sandbox, CONFIG)
 
 
@@ -106,7 +106,9 @@ async def test_refused(sandbox, case):
 
 async def test_two_functions_are_an_option(sandbox):
     code = "def f(x):\n    return g(x) + 1\ndef g(x):\n    return x * 2"
-    accepted = await propose(sandbox, proposal_text(code, "3"), ParseRules(reject_multiple_functions=False))
+    accepted = await propose(
+        sandbox, proposal_text(code, "3"), SelfPlayConfig(reject_multiple_functions=False)
+    )
     assert isinstance(accepted, Task) and accepted.output == "7"
 
 
@@ -233,7 +235,7 @@ async def test_valid_without_closing_think_tag(sandbox, script, anything_fits):
 @pytest.mark.parametrize(("count", "used"), [(9, None), (10, range(10)), (12, range(2, 12))])
 def test_induction_inputs(count, used):
     answer = "".join(f"```input\n{number}\n```\n" for number in range(count)) + "```message\ndoubles\n```"
-    proposal = parse_proposal(TaskType.INDUCTION, answer, ParseRules(), program=task())
+    proposal = parse_proposal(TaskType.INDUCTION, answer, SelfPlayConfig(), program=task())
     if used is None:
         assert isinstance(proposal, Rejection) and proposal.reason == "too_few_inputs"
     else:

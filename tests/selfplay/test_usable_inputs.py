@@ -11,7 +11,7 @@ from selfplay_helpers import Script, respond, task
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
-from azr.parsing import ParseRules, parse_proposal
+from azr.parsing import parse_proposal
 from azr.prompts import SHIPPED_FRAMES
 from azr.prompts.examples import INDUCTION_EXAMPLES
 from azr.selfplay.credit import own_reward, pay
@@ -151,7 +151,7 @@ async def test_worked_examples_would_be_valid(sandbox, number):
     """All their inputs run, are distinct and give several outputs; the message gives the program away to
     nobody."""
     example = INDUCTION_EXAMPLES[number]
-    rules = ParseRules(num_inputs=len(example.inputs))
+    rules = SelfPlayConfig(num_inputs=len(example.inputs))
     text = answer(*example.inputs, message=example.message)
     found = parse_proposal(TaskType.INDUCTION, text, rules, program=task(example.program))
     assert isinstance(found, Proposal)

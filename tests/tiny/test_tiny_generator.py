@@ -11,14 +11,13 @@ import pytest
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import parse_proposal, parse_solution, split_response
-from azr.selfplay.options import parse_rules
 from azr.tasks import Proposal, Rejection, Role, Task, TaskType
 from tiny.dialogues import CAREFUL, END, Habits, draw_dialogue, draw_tasks, nudge
 from tiny.execution import Unsuitable, execute
 from tiny.programs import FAMILIES, HELD_OUT_FAMILIES, draw_arguments, draw_program, partition
 
 DATA = Path(__file__).resolve().parent.parent.parent / "data"
-RULES = parse_rules(SelfPlayConfig(frame="compact"))
+RULES = SelfPlayConfig(frame="compact")
 
 
 def records(name):
