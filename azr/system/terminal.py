@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 _HANDLER = "azr_nearest"
@@ -76,11 +77,12 @@ class SteadyStream:
         """From now on, output to a terminal or pipe is dropped while it has not been read for ``PATIENCE_S``."""
         with suppress(OSError, ValueError):  # not one of this user's, say: then it is waited for
             number = self._stream.fileno()
+            if not isinstance(self._stream, TextIOWrapper):
+                return  # a notebook's own, which names the terminal that the notebook was started in
             if os.isatty(number) or stat.S_ISFIFO(os.fstat(number).st_mode):
                 self._stream.flush()
-                flags = (
-                    os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
-                )  # set on the old one, the shell would have it as well
+                # opened anew: on the descriptor that there is, the shell would not wait, either
+                flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
                 self._descriptor = os.open(f"/proc/self/fd/{number}", flags)
 
     def _offer(self, descriptor: int, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import select
@@ -18,6 +19,7 @@ from azr.campaign.state import State, read_state_file
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
+from azr.system.terminal import SteadyStream
 
 DRIVER = """
 import sys
@@ -132,6 +134,22 @@ def test_a_run_goes_on_while_nobody_reads_what_it_writes(run: RunDir, stopped: s
         process.kill()
         os.close(unread)
         os.close(terminal)
+
+
+def test_output_in_a_notebook_stays_there() -> None:
+    class OutStream(io.StringIO):
+        def fileno(self) -> int:
+            return pipe
+
+    reader, pipe = os.pipe()
+    shown = OutStream()
+    stream = SteadyStream(shown)
+    stream.drop_unread()
+    stream.write("step 1")
+    assert shown.getvalue() == "step 1"
+    os.close(pipe)
+    assert os.read(reader, 10) == b""
+    os.close(reader)
 
 
 def test_under_nohup_a_hangup_is_nothing(run: RunDir) -> None:
