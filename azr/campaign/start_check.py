@@ -17,10 +17,9 @@ from azr.data.check import require_readable
 from azr.data.guard import bare_name, probe_names
 from azr.data.sources import configured_files
 from azr.errors import BudgetError, ConfigError, RunError
-from azr.run.checkpoints import list_checkpoints
 from azr.run.identity import kept_keys
 from azr.run.metric_names import probe_metric, verdict
-from azr.run.rundir import RunDir
+from azr.run.rundir import RunDir, is_run
 from azr.system.control_groups import process_limit
 from azr.system.disks import missing_disk
 from azr.system.hardware import Machine, detect, device_for
@@ -124,15 +123,14 @@ def require_a_run_or_nothing(run: RunDir) -> None:
         RunError: the folder holds other things and no run, or would lie in another run.
     """
     try:
-        marks = (run.config, run.state, run.identity, run.lock)
-        if any(mark.exists() for mark in marks) or list_checkpoints(run):
+        # a start that was killed early may have left nothing but its lock
+        if is_run(run.root) or run.lock.exists():
             return
         found = sorted(run.root.iterdir()) if run.root.is_dir() else []
     except OSError as error:
         raise RunError(f"{run.root} cannot be looked into: {error.strerror}") from error
-    around = RunDir(run.root.parent)
-    if around.config.is_file() and around.state.is_file():
-        above = around.root
+    above = run.root.parent
+    if is_run(above):
         raise RunError(
             f"{above} is itself a run, and {run.root.name} would be another one in it; to resume it: name={above.name} "
             f"runs_dir={above.parent}"

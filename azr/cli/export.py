@@ -22,7 +22,7 @@ from azr.errors import ModelError, RunError
 from azr.evaluate.adapters import export_adapters
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model
 from azr.evaluate.task_export import export_tasks
-from azr.run.rundir import RunDir, run_meant
+from azr.run.rundir import RunDir, is_run, run_meant
 from azr.system.places import prepare_places
 
 GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "auto")
@@ -84,11 +84,9 @@ def main(words: Sequence[str]) -> int:
     run = RunDir(arguments.run.resolve())
     target = arguments.out.resolve()
     prepare_places()
-    if not run.config.is_file():
+    if not is_run(run.root):
         step = ", and the checkpoint as --step best, latest or a number" if "@" in run.root.name else ""
-        raise RunError(
-            f"{run.root} is not a run directory (it has no config.yaml); {run_meant(arguments.run)}{step}"
-        )
+        raise RunError(f"{run.root} is not a run directory; {run_meant(arguments.run)}{step}")
     if arguments.tasks:
         print(f"{export_tasks(run, target)}, written to {target}")
     elif arguments.adapters:

@@ -44,7 +44,7 @@ from azr.run.checkpoints import (
 )
 from azr.run.protocol import read_metrics
 from azr.run.records import Incident, read_log
-from azr.run.rundir import RunDir, run_meant, run_named
+from azr.run.rundir import RunDir, is_run, run_meant, run_named
 from azr.system.files import file_hash, read_json
 from azr.system.hashes import json_hash
 from azr.system.locks import to_stderr
@@ -98,7 +98,7 @@ def resolve(spec: str) -> ModelSource:
     """
     path_text, which = split_spec(spec)
     path = find(path_text)
-    if _is_run(path):
+    if is_run(path):
         run = RunDir(path.resolve())
         return _base_of(run) if which == "0" else of_checkpoint(find_checkpoint(run, which or "latest"), run)
     if which and not path.exists() and HubName.parse(spec):
@@ -119,17 +119,13 @@ def resolve(spec: str) -> ModelSource:
 
 def split_spec(spec: str) -> tuple[str, str]:
     """``RUN@STEP`` as path and step. Folders above it, and the run itself, may have an @ in their names."""
-    if "@" not in spec or _is_run(find(spec)):
+    if "@" not in spec or is_run(find(spec)):
         return spec, ""
     above, _, which = spec.rpartition("@")
-    if _is_run(find(above)):
+    if is_run(find(above)):
         return above, which
     path, _, which = spec.partition("@")
     return path, which
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "checkpoints").is_dir() or (path / "config.yaml").is_file()
 
 
 def find_checkpoint(run: RunDir, which: str) -> Checkpoint:

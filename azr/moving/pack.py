@@ -51,7 +51,7 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
         OSError: the disk is full.
     """
     run = RunDir(root)
-    if not run.config.is_file() or not run.state.is_file():
+    if not run.config.is_file() or not run.state.is_file():  # more than ``is_run``: what going on takes
         raise RunError(
             f"{root} is not a run that has begun (it has no config.yaml and state.json); {run_meant(root)}"
         )

@@ -22,7 +22,7 @@ from azr.moving.tensor_files import tensor_file_problem
 from azr.prompts import SHIPPED_FRAMES
 from azr.run.checkpoints import MANIFEST, checkpoint_problems, list_checkpoints
 from azr.run.identity import read_identity
-from azr.run.rundir import RunDir
+from azr.run.rundir import RunDir, is_run
 from azr.system.disks import explain_os_error, free_gib
 from azr.system.files import fsync_directory, set_mode, whole_folder
 from azr.train.model_source import local_folder
@@ -50,7 +50,7 @@ def unpack_run(
     if root.exists() or root.is_symlink():
         raise RunError(
             f"{root} exists, and an archive never overwrites a run. Give a folder that does not exist yet, such as "
-            f"{root.parent if RunDir(root).config.exists() else root}/NAME, or move that one away"
+            f"{root.parent if is_run(root) else root}/NAME, or move that one away"
         )
     with open_archive(archive) as reader:
         _require_run(archive, reader)

@@ -32,7 +32,7 @@ from azr.run.records import (
     last_sample,
     read_log,
 )
-from azr.run.rundir import RunDir, run_meant
+from azr.run.rundir import RunDir, is_run, run_meant
 from azr.run.start_record import TrainerStart, latest_start, read_start
 from azr.system.files import read_json
 from azr.system.folder_id import FolderId
@@ -266,8 +266,10 @@ def lookup(config: dict[str, Any], key: str) -> Any:
     return value
 
 
-EARLY_FILES = frozenset({"run.lock", "control", "report.html", "transcripts.html"})
+EARLY_FILES = frozenset({"control", "report.html", "transcripts.html"})
 """What a run directory may hold before anything ran in it."""
+RECORDS = ("run.lock", "metrics.jsonl", "incidents.jsonl")
+"""Of a run that is just beginning; and what can be shown of one without the rest, copied to another machine."""
 
 
 def require_run(root: Path) -> None:
@@ -278,19 +280,15 @@ def require_run(root: Path) -> None:
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a directory; {run_meant(root)}")
-    if _looks_like_a_run(root) or all(path.name in EARLY_FILES for path in root.iterdir()):
+    if (
+        is_run(root)
+        or any((root / name).exists() for name in RECORDS)
+        or all(path.name in EARLY_FILES for path in root.iterdir())
+    ):
         return
-    runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and _looks_like_a_run(path))
+    runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and is_run(path))
     remedy = f"it holds {', '.join(runs[:5])}: give one of them" if runs else "give one, such as runs/NAME"
     raise DataError(f"{root} is not a run directory; {remedy}")
-
-
-def _looks_like_a_run(root: Path) -> bool:
-    run = RunDir(root)
-    return any(
-        path.exists()
-        for path in (run.config, run.state, run.metrics, run.heartbeat, run.incidents, root / "cycles")
-    )
 
 
 class SummaryReader:

@@ -118,12 +118,21 @@ def told_apart(folders: Sequence[Path]) -> list[str]:
     ]
 
 
+RUN_MARKS = ("config.yaml", "state.json", "identity.json", "cycles", "checkpoints/step_????????")
+"""What every run holds once it has begun, or has saved."""
+
+
+def is_run(root: Path) -> bool:
+    """Whether a folder is a run. Other programs use each of ``RUN_MARKS`` too, and a run may have lost some: two show it."""
+    return sum(any(root.glob(mark)) for mark in RUN_MARKS) > 1
+
+
 def run_named(path: Path) -> Path | None:
     """The run that is meant by a ``path`` that is none: a run's name without its folder, a file in it, ``RUN@best``."""
     above = path.name.rpartition("@")[0]
     named = path.with_name(above) if above else path
     places = (named, named.parent / "runs" / named.name, *named.parents)
-    return next((p for p in places if (p / "config.yaml").is_file() and (p / "state.json").is_file()), None)
+    return next(filter(is_run, places), None)
 
 
 def run_meant(path: Path) -> str:

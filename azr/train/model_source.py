@@ -19,6 +19,7 @@ from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
 from azr.models.other_formats import adapter_in, of_another_tool, other_format
 from azr.models.weight_files import has_whole_files
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
+from azr.run.rundir import is_run
 from azr.system.disks import missing_disk
 from azr.system.files import whole_folder, write_json_atomic
 from azr.system.hashes import text_hash
@@ -94,7 +95,7 @@ def _of_a_run(path: str, candidate: Path) -> str:
         run, step = candidate.parent if candidate.name == "checkpoints" else candidate, "best"
     if not run.exists():  # its name alone
         run = run.with_name("runs") / run.name
-    if not ((run / "config.yaml").is_file() and (run / "checkpoints").is_dir()):
+    if not is_run(run):
         return ""
     return (
         f"model.path={path} is a run of this project, whose checkpoints are for going on with it. To begin another run from its model: "

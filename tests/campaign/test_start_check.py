@@ -76,7 +76,10 @@ def test_a_folder_that_is_somebody_elses(run: RunDir, theirs: str) -> None:
     with pytest.raises(RunError, match="is not a run, and holds"):
         check(run)
     assert [found for found in run.root.rglob("*") if found.is_file()] == [path]
-    run.config.write_text("")
+    run.config.write_text("")  # anybody may have one
+    with pytest.raises(RunError, match="is not a run, and holds"):
+        require_a_run_or_nothing(run)
+    run.lock.write_text("")  # a start that was killed early
     require_a_run_or_nothing(run)
 
 
@@ -89,7 +92,7 @@ def test_a_run_does_not_begin_in_another_one(run: RunDir) -> None:
     with pytest.raises(RunError, match=f"is itself a run.*name={run.root.name} runs_dir={run.root.parent}"):
         require_a_run_or_nothing(inner)
     inner.root.mkdir()
-    inner.config.write_text("")  # one that began there before
+    inner.lock.write_text("")  # one that began there before
     require_a_run_or_nothing(inner)
 
 

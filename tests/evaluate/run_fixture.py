@@ -48,7 +48,7 @@ def random_model(*, tied: bool = True) -> Any:
 def make_run(root: Path, **changes: Any) -> RunDir:
     """A run directory of the tiny recipe: configuration, probes, metrics of steps 0 to 3."""
     run = RunDir(root / "runs" / "tiny")
-    run.root.mkdir(parents=True)
+    run.cycle(1).mkdir(parents=True)
     values: dict[str, Any] = {
         "model": {"path": str(TINY)},
         "selfplay": {"frame": "compact"},

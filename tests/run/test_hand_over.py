@@ -84,6 +84,7 @@ def test_only_an_attempt_that_begins_a_cycle_ends_a_hand_over(tmp_path: Path) ->
 
 def test_the_view_says_each_hand_over_once(tmp_path: Path) -> None:
     run, out = RunDir(tmp_path), io.StringIO()
+    run.lock.touch()
     write(run, 1)
     with LiveView(run.root, ReportConfig(), Console(file=out, width=80), past=False) as view:
         view.update(force=True)

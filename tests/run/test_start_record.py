@@ -88,6 +88,7 @@ def test_an_attempt_that_goes_on_in_a_process_of_before_has_no_start(tmp_path: P
 
 def test_the_view_says_each_start_once(tmp_path: Path) -> None:
     run, out = RunDir(tmp_path), io.StringIO()
+    run.lock.touch()
     _start(run, 1, SECONDS)
     with LiveView(run.root, ReportConfig(), Console(file=out, width=80), past=False) as view:
         view.update(force=True)
