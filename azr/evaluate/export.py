@@ -29,8 +29,10 @@ from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import write_model_folder
 from azr.run import metric_names as names
+from azr.run.asked_otherwise import asked_alike, asked_otherwise
 from azr.run.checkpoints import Checkpoint, reading
-from azr.run.protocol import read_metrics
+from azr.run.protocol import MetricsRecord, read_metrics
+from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
 from azr.selfplay.rows import PromptRow
 from azr.system.files import read_json, write_json_atomic, write_text_atomic
@@ -81,6 +83,7 @@ def export_model(
             checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code
         )
 
+    records, since = _asked_alike(run, checkpoint)
     record: dict[str, Any] = {
         "format": 1,
         "run": run.root.name,
@@ -96,10 +99,9 @@ def export_model(
     write_json_atomic(unchecked / EXPORT_RECORD, record)
     say("weights equal the checkpoint's, and plain transformers loads them")
     if options.check:
-        record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say)
+        record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say, since)
         write_json_atomic(unchecked / EXPORT_RECORD, record)
 
-    records = read_metrics(run)
     asking = _asking(unchecked, config, say)
     write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name, asking))
     if converter is not None and options.gguf:
@@ -128,6 +130,15 @@ def earlier_runs(base: Path) -> list[dict[str, Any]]:
         return []
 
 
+def _asked_alike(run: RunDir, checkpoint: Checkpoint) -> tuple[list[MetricsRecord], str]:
+    """The records whose scores compare with the checkpoint's, and what has been changed since that makes the same weights
+    answer otherwise."""
+    place = tuple(int(checkpoint.info.get(key) or 0) for key in ("cycle", "attempt"))
+    changes = asked_otherwise(read_log(Incident, run.incidents))
+    since = ", ".join(told for at, told in changes.items() if at >= place)
+    return asked_alike(read_metrics(run), {at: told for at, told in changes.items() if at < place}), since
+
+
 def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking | None:
     """How the model is asked; None, and a sentence, where that cannot be written down. The weights are good
     all the same."""
@@ -145,8 +156,12 @@ def check_probes(
     folder: Path,
     options: ExportOptions,
     say: Callable[[str], None],
+    since: str = "",
 ) -> dict[str, float]:
     """Asks the exported model the probe tasks of training.
+
+    Args:
+        since: how the run asks otherwise now than when it trained this checkpoint; empty where it does not.
 
     Returns:
         ``accuracy`` and ``tasks`` as measured now.
@@ -163,9 +178,8 @@ def check_probes(
         asked = Options(suites=(), gpu_memory_share=share, tensor_parallel=cards)
         source = replace(of_folder(folder), label="exported model")
         scores = answer_items(source, suite, suite.items, scratch, asked, say)
-    return compare_with_record(
-        scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say
-    )
+    recorded = probe_scores(run, checkpoint.step)
+    return compare_with_record(scores, recorded, checkpoint.step, folder, options.tolerance, say, since)
 
 
 def compare_with_record(
@@ -175,6 +189,7 @@ def compare_with_record(
     folder: Path,
     tolerance: float,
     say: Callable[[str], None],
+    since: str = "",
 ) -> dict[str, float]:
     """Whether the score measured now is the one that the trainer recorded.
 
@@ -184,9 +199,10 @@ def compare_with_record(
     now = scores.estimates["pass@1"]
     measured = {"accuracy": now.value, "tasks": float(now.n)}
     before = recorded.get(names.PROBE_ALL)
-    if before is None or recorded.get(names.PROBE_COUNT) != now.n:
+    if before is None or since or recorded.get(names.PROBE_COUNT) != now.n:
         asked = recorded.get(names.PROBE_COUNT, 0)
         why = "recorded none" if before is None else f"recorded one on {asked:.0f} tasks"
+        why = f"recorded {before:.1%}, but asked otherwise ({since})" if before is not None and since else why
         say(
             f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with"
         )

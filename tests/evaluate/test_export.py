@@ -21,7 +21,7 @@ from azr.config import Config, load
 from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
-from azr.evaluate import gguf, weights
+from azr.evaluate import export, gguf, weights
 from azr.evaluate.card import model_card, shown_model
 from azr.evaluate.engine_worker import HashedWeights
 from azr.evaluate.evaluation import Options, each_once, evaluate
@@ -37,7 +37,9 @@ from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
 from azr.evaluate.weights import as_numbers, base_of, merged_state_dict, write_model_folder
 from azr.run.checkpoints import read_checkpoint
+from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
+from azr.system.files import append_jsonl
 
 UNCHECKED = ExportOptions(step="latest", check=False)
 
@@ -542,3 +544,26 @@ def test_a_run_s_configuration_is_read_once(run: RunDir, monkeypatch: pytest.Mon
     write_config(run.config, read_config(run.config))
     read_config(run.config)
     assert read == [run.config] * 2  # a file that was replaced is another one
+
+
+def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exported after the run had been continued with other lengths, a step from before was "not the same model"; the card of
+    a step from after set its score beside one from before."""
+    for attempt, step in ((1, 3), (2, 5)):
+        scores = {"probe/all/accuracy": 0.1 * step, "probe/tasks": 10.0}
+        append_metrics(run, MetricsRecord(step=step, cycle=1, attempt=attempt, unix_s=9.0, values=scores))
+    told = "rollout.max_response_tokens 128 -> 24"
+    incident = {"kind": "settings", "cause": "", "cycle": 1, "attempt": 1, "asked_otherwise": told}
+    append_jsonl(run.incidents, [incident])
+    model = random_model()
+    save_checkpoint(run, 3, model.state_dict(), model.config)
+    measured = Scores("probes", "m", 1, {"pass@1": wilson_estimate(0, 10)}, {}, 1.0, 0.0, 9.0, {})
+    monkeypatch.setattr(export, "answer_items", lambda *_: measured)
+    said: list[str] = []
+    export_model(run, tmp_path / "out", ExportOptions(step="3", dtype="float32"), said.append)
+    assert any(f"recorded 30.0%, but asked otherwise ({told})" in line for line in said)
+    after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
+    records, since = export._asked_alike(run, after)
+    assert [record.step for record in records] == [5] and not since
