@@ -7,21 +7,20 @@ ends, however that went.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import filelock
+
 from azr.errors import EngineError
-from azr.system.locks import NO_LOCKS, to_stderr
+from azr.system.locks import take_lock, to_stderr
 from azr.system.places import SHARED, make_private
 
 WAIT_LIMIT_S = 12 * 3600.0
 """Longer than an evaluation of several models and suites takes."""
-POLL_S = 1.0
 
 
 def lock_folder() -> Path:
@@ -55,47 +54,31 @@ def hold_cards(
 
     Raises:
         EngineError: a card was still in use after ``limit_s``.
+        RunError, OSError: as ``azr.system.locks.take_lock``.
     """
     with contextlib.ExitStack() as held:
         for card in sorted(set(cards)):  # everybody in the same order: two of them never wait for each other
-            file = (folder or lock_folder()) / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock"
-            _hold(held, file, card, limit_s, say or to_stderr)
+            path = (folder or lock_folder()) / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock"
+            held.callback(_take(path, card, limit_s, say or to_stderr).release)
+            path.write_text(f"{os.getpid()}\n")  # for those who wait
         yield
 
 
-def _hold(
-    held: contextlib.ExitStack, path: Path, card: str, limit_s: float, say: Callable[[str], None]
-) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    held.callback(os.close, descriptor)
-    deadline, told = time.monotonic() + limit_s, False
-    while not _locked(descriptor, path, say):
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        if time.monotonic() >= deadline:
-            raise EngineError(
-                f"process {holder} is still evaluating on card {card} after {limit_s / 3600:.0f} hours; end it, or name another card "
-                "with CUDA_VISIBLE_DEVICES"
-            )
-        if not told:
-            say(
-                f"another evaluation (process {holder}) uses card {card}; waiting until it ends (Ctrl+C to stop waiting)"
-            )
-            told = True
-        time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
-
-
-def _locked(descriptor: int, path: Path, say: Callable[[str], None]) -> bool:
+def _take(path: Path, card: str, limit_s: float, say: Callable[[str], None]) -> filelock.FileLock:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
+        return take_lock(path, 0, say)
+    except filelock.Timeout:
         say(
-            f"The file system of {path.parent} has no locks ({error.strerror}), so a second evaluation on this card would not wait: "
-            "start one at a time."
+            f"another evaluation ({_holder(path)}) uses card {card}; waiting until it ends (Ctrl+C to stop waiting)"
         )
-    return True
+    try:
+        return take_lock(path, limit_s, say)
+    except filelock.Timeout as error:
+        raise EngineError(
+            f"{_holder(path)} is still evaluating on card {card} after {limit_s / 3600:.0f} hours; end it, or name another card "
+            "with CUDA_VISIBLE_DEVICES"
+        ) from error
+
+
+def _holder(path: Path) -> str:
+    return f"process {path.read_text().strip() or 'unknown'}"

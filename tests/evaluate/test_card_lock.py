@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -40,8 +41,7 @@ def start_holder(folder: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def test_the_second_evaluation_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card_lock, "POLL_S", 0.01)
+def test_the_second_evaluation_waits_for_the_first(tmp_path: Path) -> None:
     holder, said = start_holder(tmp_path), list[str]()
 
     def say(text: str) -> None:
@@ -53,15 +53,26 @@ def test_the_second_evaluation_waits_for_the_first(tmp_path: Path, monkeypatch: 
     assert len(said) == 1 and f"(process {holder.pid}) uses card {CARD}; waiting" in said[0]
 
 
-def test_a_folder_without_locks_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(descriptor: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+def test_a_folder_without_locks_is_locked_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second evaluation did not wait there."""
+    shared, real = tmp_path / "shared", fcntl.flock
+    shared.mkdir()
 
-    monkeypatch.setattr("azr.evaluate.card_lock.fcntl.flock", refuse)
+    def flock(descriptor: int, operation: int) -> None:
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith(str(shared)):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     said: list[str] = []
-    with hold_cards([CARD], folder=tmp_path, say=said.append):
-        pass
-    assert len(said) == 1 and f"The file system of {tmp_path} has no locks" in said[0]
+    with hold_cards([CARD], folder=shared, say=said.append):
+        assert len(said) == 1 and f"The file system of {shared} has no locks" in said[0]
+        with (
+            pytest.raises(EngineError, match=f"process {os.getpid()} is still evaluating"),
+            hold_cards([CARD], folder=shared, limit_s=0, say=said.append),
+        ):
+            pass
 
 
 def test_the_wait_has_a_limit_and_other_cards_are_free(tmp_path: Path) -> None:
