@@ -42,6 +42,7 @@ from azr.evaluate.scoring import (
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.evaluate.tasks_suite import TaskSuite
+from azr.run.checkpoints import reading
 from azr.run.rundir import told_apart
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
@@ -125,6 +126,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         for source in sources:
             if source.note:
                 say(source.note)
+            if source.checkpoint is not None:
+                held.enter_context(reading(source.checkpoint))
             model = held.enter_context(engine_model(source))
             how, machinery = decoding(source, options), engine_options(source, options)
             fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)

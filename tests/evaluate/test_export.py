@@ -21,7 +21,7 @@ from azr.config import Config, load
 from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
-from azr.evaluate import export, gguf, weights
+from azr.evaluate import evaluation, export, gguf, weights
 from azr.evaluate.card import model_card, shown_model
 from azr.evaluate.engine_worker import HashedWeights
 from azr.evaluate.evaluation import Options, each_once, evaluate
@@ -567,3 +567,18 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
     records, since = export._asked_alike(run, after)
     assert [record.step for record in records] == [5] and not since
+
+
+def test_a_checkpoint_that_the_run_removes_during_an_evaluation_is_not_called_damaged(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model()
+    path = save_checkpoint(run, 2, model.state_dict(), model.config)
+
+    def prunes(*_: Any, **__: Any) -> None:
+        shutil.rmtree(path)
+        raise CheckpointError(f"{path} is damaged: manifest.json does not exist")
+
+    monkeypatch.setattr(evaluation, "answer_all", prunes)
+    with pytest.raises(CheckpointError, match=r"was removed while it was read: .* Run the command again"):
+        evaluate([f"{run.root}@2"], Options(suites=["probes"], out=tmp_path / "ev", progress=False), quiet)
