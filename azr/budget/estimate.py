@@ -155,7 +155,6 @@ class _Engine:
     """With room for adapters that are not merged into them."""
     kv_cache: float
     graphs: float
-    workspace: float
     awake: float
     """All of the engine's process while it generates."""
     asleep: float
@@ -226,7 +225,7 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     # vLLM counts only the first in its share
     awake = max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs
     asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
-    return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
+    return _Engine(weights, kv_cache, graphs, awake, asleep)
 
 
 def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Moment, ...]:
