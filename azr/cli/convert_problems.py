@@ -33,13 +33,14 @@ def convert_problems(problems: Path, target: Path) -> str:
         raise DataError(f"{target} exists; give another name")
     tasks: list[dict[str, Any]] = []
     left: list[str] = []
+    others: list[str] = []
     rows = 0
     for row in read_rows(problems):
         rows += 1
         try:
             if row.record is None:
                 raise DataError(row.problem)
-            tasks += tasks_of_problem(row.record)
+            tasks += tasks_of_problem(row.record, others)
         except DataError as error:
             left.append(f"{row.place}: {error}")
     lines = [f"  {line}" for line in left[:SHOWN]] + (
@@ -48,6 +49,10 @@ def convert_problems(problems: Path, target: Path) -> str:
     if not tasks:
         raise DataError("\n".join([f"{problems} yields no tasks from {rows} rows", *lines]))
     write_jsonl_atomic(target, tasks)
+    if others:
+        lines.append(
+            f"  {len(others)} assertions of another form were passed over, the first: {others[0][:80]}"
+        )
     kinds = Counter("induction" if "inputs" in task else "input and output" for task in tasks)
     made = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
     return "\n".join(

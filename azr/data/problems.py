@@ -12,10 +12,10 @@ from azr.programs.source import SourceError, parse_program, top_level_functions
 from azr.sandbox.values import canonical_text, parse_arguments
 
 
-def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
+def tasks_of_problem(record: dict[str, Any], passed_over: list[str] | None = None) -> list[dict[str, Any]]:
     """Records of tasks: one of abduction and deduction for each assertion, and one of induction for all.
 
-    An assertion counts if it is ``assert name(literals) == literal``; others are passed over.
+    An assertion counts if it is ``assert name(literals) == literal``; others are added to ``passed_over``.
 
     Raises:
         DataError: it is no such problem, or none of its assertions is of that form; the message says which.
@@ -38,13 +38,16 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
     entry = str(record.get("entry_point") or "") or next(tested, "")
     if entry not in functions:
         raise DataError("its assertions call no function that it defines")
-    pairs = [pair for node in asserts if (pair := _pair(node, called or entry)) is not None]
+    found = [(node, _pair(node, called or entry)) for node in asserts]
+    pairs = [pair for _, pair in found if pair is not None]
     if not pairs:
         raise DataError(f"no assertion of the form: assert {entry}(literals) == literal")
     try:
         snippet = rename_function(code, entry, "f").strip() + "\n"
     except (NameConflict, SourceError) as error:
         raise DataError(str(error)) from error
+    if passed_over is not None:
+        passed_over += [ast.unparse(node) for node, pair in found if pair is None]
     tasks: list[dict[str, Any]] = [
         {"snippet": snippet, "input": given, "output": wanted} for given, wanted in pairs
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from data_helpers import quiet
 
+from azr.cli.convert_problems import convert_problems
 from azr.data.consolidate import consolidate
 from azr.data.manifest import load_pool
 from azr.data.problems import tasks_of_problem
@@ -90,3 +91,12 @@ def test_the_command_makes_a_file_that_a_run_takes(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(tasks)], reexecute="once"))
     assert report.new.left_out == {} and len(load_pool(run)) == 10 and len(list(read_jsonl(tasks))) == 6
+
+
+def test_assertions_that_become_no_task_are_counted(tmp_path: Path) -> None:
+    """Two of three were passed over, and the command said nothing."""
+    asserts = ["assert g(1) == 2", "assert g(1) != 3", "assert abs(g(1) - 2) < 0.1"]
+    problem = {"task_id": 1, "text": "x", "code": "def g(x):\n    return x + 1", "test_list": asserts}
+    (tmp_path / "p.jsonl").write_text(json.dumps(problem) + "\n")
+    told = convert_problems(tmp_path / "p.jsonl", tmp_path / "t.jsonl")
+    assert "2 assertions of another form were passed over, the first: assert g(1) != 3" in told
