@@ -1,0 +1,72 @@
+"""Numbers as people type them, with units, commas and all."""
+
+from __future__ import annotations
+
+import pytest
+from config_helpers import loaded
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azr.cli import run_command
+from azr.config.typed import leaf_kinds
+from azr.config.units import number_told
+from azr.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("campaign.hours=48h", "a number of hours, without a unit: 48"),
+        ("campaign.hours=2d", "a number of hours, without a unit: 48"),
+        ("campaign.hours=90 min", "a number of hours, without a unit: 1.5"),
+        ("campaign.hours=1:30", "a number of hours, without a unit: 1.5"),
+        ("campaign.hours=two", "a number of hours"),
+        ("campaign.heartbeat_timeout_s=5min", "a number of seconds, without a unit: 300"),
+        ("campaign.heartbeat_timeout_s=5m", "a number of seconds, without a unit: 300"),
+        ("rollout.gpu_memory_share=60%", "a share from 0 to 1, without a unit: 0.6"),
+        ("rollout.gpu_memory_share=60 %", "a share from 0 to 1, without a unit: 0.6"),
+        ("rollout.gpu_memory_share=60", "from 0.01 to 0.95; 60 % is 0.6"),
+        ("budget.gpu_reserve_gib=16GB", "a number of GiB, without a unit: 16"),
+        ("budget.gpu_reserve_gib=512 MiB", "a number of GiB, without a unit: 0.5"),
+        ("sandbox.limits.memory_mib=2G", "a whole number of MiB, without a unit: 2048"),
+        ("rollout.max_response_tokens=1_000 tokens", "a whole number of tokens, without a unit: 1000"),
+        ("rollout.max_response_tokens=1 000", "a whole number of tokens, without a unit: 1000"),
+        ("rollout.max_response_tokens=2k", "a whole number of tokens, without a unit"),  # 2000 or 2048
+        ("rollout.max_response_tokens=0.5 tokens", "a whole number of tokens, without a unit"),
+        ("campaign.cycles=5.5", "a whole number"),
+        ("train.learning_rate=1e-6f", "a number, without a unit"),
+    ],
+)
+def test_a_number_with_a_unit_is_told_the_unit_of_its_key(item: str, told: str) -> None:
+    """They were told "unable to parse string as a number"."""
+    key, _, value = item.partition("=")
+    with pytest.raises(ConfigError) as error:
+        loaded(item)
+    assert str(error.value) in (
+        f"{key} is {value!r}; it must be {told}",
+        f"{key} is {value}; it must be {told}",
+    )
+
+
+def test_a_number_with_commas_and_other_forms_of_a_number() -> None:
+    with pytest.raises(ConfigError, match="write the number without commas: seed=1000000"):
+        loaded("seed=1,000,000")
+    config = loaded("campaign.hours=1_000", "rollout.max_prompt_tokens=4e2", "campaign.cycles=5.0")
+    assert (config.campaign.hours, config.rollout.max_prompt_tokens, config.campaign.cycles) == (1000, 400, 5)
+
+
+@given(st.sampled_from(sorted(leaf_kinds())), st.text(max_size=12), st.booleans(), st.booleans())
+def test_any_text_in_the_place_of_a_number_is_a_sentence(
+    key: str, text: str, whole: bool, share: bool
+) -> None:
+    assert number_told(key, text, whole=whole, share=share).startswith("must be a ")
+
+
+def test_numbers_of_command_lines_with_a_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("preflight --gpu 16GB", "evaluate m --suite probes --limit 1k", "control r budget 3h"):
+        with pytest.raises(SystemExit):
+            run_command(words.split()[0], words.split()[1:])
+        assert "write the number alone, without a unit" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_command("watch", ["r", "--refresh", "0,5"])
+    assert "write a point, not a comma" in capsys.readouterr().err
