@@ -102,3 +102,36 @@ def test_an_arm_on_two_cards_has_a_plain_temporary_folder(experiment, tmp_path):
     folder, cards = log.read_text().splitlines()[-2:]
     assert cards == "0,1"
     assert "," not in folder
+
+
+def test_a_refused_start_is_not_evaluated(experiment, tmp_path, monkeypatch, capsys):
+    """Another --model for the same OUT: the old run's checkpoint was evaluated as if it were the new model's."""
+    called = []
+    monkeypatch.setattr(experiment, "call", lambda command, *_: called.append(command[1]) or 2)
+    monkeypatch.setattr(experiment, "collect", lambda _: None)
+    args = argparse.Namespace(
+        recipe="cpu_tiny", out=tmp_path, model="/m", steps=5, minutes=1.0, settings=[], suites=["probes"], evaluate=[],
+        evaluate_minutes=1.0,
+    )  # fmt: skip
+    experiment.run_arm(experiment.parse_arm("full:1", "0", experiment.ARMS), args)
+    assert called == ["azr_single_gpu_pipeline.py"] and "full-1 is not evaluated" in capsys.readouterr().out
+
+
+def test_an_arm_that_is_named_twice_is_refused(experiment, tmp_path, monkeypatch, capsys):
+    words = [
+        str(tmp_path),
+        "--model",
+        "m",
+        "--recipe",
+        "r",
+        "--arms",
+        "full:1",
+        "full:1",
+        "--cards",
+        "0",
+        "1",
+    ]
+    monkeypatch.setattr(sys, "argv", ["experiment.py", *words])
+    with pytest.raises(SystemExit):
+        experiment.parse_arguments()
+    assert "named twice" in capsys.readouterr().err

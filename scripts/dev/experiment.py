@@ -47,6 +47,8 @@ ARMS: dict[str, tuple[str, ...]] = {
 END_GRACE_S = 240.0
 """Longest time for the last step, its checkpoint and the merge, after the time is up."""
 TAIL_BYTES = 200_000
+REFUSED = 2
+"""Exit status of a run that does not begin."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,12 @@ def run_arm(arm: Arm, args: argparse.Namespace) -> None:
             flush=True,
         )
         collect(args.out)
+        if status == REFUSED:  # what is there is of another model or of other settings
+            print(
+                f"{arm.run_name} is not evaluated: the start was refused, as the end of {log} says",
+                flush=True,
+            )
+            return
 
 
 _collecting = threading.Lock()
@@ -241,6 +249,8 @@ def parse_arguments() -> argparse.Namespace:
         ]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
+    if len({arm.run_name for arm in args.arms}) < len(args.arms):
+        parser.error("an arm is named twice with one seed; both would be one run")
     args.out = args.out.resolve()
     return args
 
