@@ -11,10 +11,13 @@ from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
 from azr.evaluate.weights import lora_adapters, lora_alpha
+from azr.models.hub import HubName
+from azr.models.model_hash import hash_model
 from azr.run.checkpoints import Checkpoint, reading, require_sound
+from azr.run.identity import RunIdentity
 from azr.run.rundir import RunDir
 from azr.system.files import set_mode, whole_folder
-from azr.train.base_model import require_base_unchanged
+from azr.train.base_model import folder_on_disk, require_base_unchanged
 
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -38,7 +41,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         )
     identity = require_base_unchanged(run)
     checkpoint = find_checkpoint(run, step)
-    base = identity.model if identity else config.model.path
+    base = _base_now(identity, config.model.path)
     with reading(checkpoint), whole_folder(target) as staging:
         require_sound(checkpoint.path)
         write_adapters(checkpoint, staging, base)
@@ -47,6 +50,16 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}{quantised}"
     )
     return target
+
+
+def _base_now(identity: RunIdentity | None, latest: str) -> str:
+    """What peft finds the base model by: a name of the hub, or the folder in which it lies now, which may have moved."""
+    began_with = identity.model if identity else latest
+    folder = folder_on_disk(began_with)
+    if folder is None and identity and HubName.parse(began_with) is None:
+        moved = folder_on_disk(latest)
+        folder = moved if moved and hash_model(moved) == identity.content else None
+    return began_with if folder is None else str(folder.absolute())
 
 
 def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
@@ -67,12 +80,14 @@ def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
     if len(ranks) != 1:
         raise CheckpointError(f"{checkpoint.path} holds adapters of ranks {ranks}; one rank is expected")
     alpha: Any = lora_alpha(checkpoint)
+    hub = None if Path(base).is_absolute() else HubName.parse(base)
     settings: Any = LoraConfig(
         r=ranks[0],
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,
         target_modules=sorted({module.rpartition(".")[2] for module in adapters}),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
+        base_model_name_or_path=hub.name if hub else base,
+        revision=hub.revision if hub else None,
         inference_mode=True,
     )
     tensors = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from run_fixture import make_run, random_model, save_checkpoint
 
 from azr.cli.export import main
+from azr.config.load import read_config, write_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.adapters import export_adapters
+from azr.models.model_hash import hash_model
+from azr.run.identity import RunIdentity, write_identity
 from azr.run.rundir import RunDir
 
 IDS = torch.arange(5, 30)[None]
@@ -61,6 +65,27 @@ def test_peft_loads_what_was_trained(tmp_path: Path) -> None:
     with torch.no_grad():
         own, expected, base = (part(input_ids=IDS).logits for part in (loaded, model, random_model()))
     assert torch.equal(own, expected) and not torch.allclose(own, base, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("began_with", "base", "revision"),
+    [("{}/gone", "{}/moved", None), ("org/name@v1", "org/name", "v1"), ("org/name", "org/name", None)],
+)
+def test_the_base_is_named_as_peft_finds_it(
+    tmp_path: Path, began_with: str, base: str, revision: str | None
+) -> None:
+    """It was the folder that the run began with, which had moved, or a revision in the name."""
+    run, _ = trained(tmp_path)
+    moved = tmp_path / "moved"
+    random_model().save_pretrained(moved)
+    began = began_with.format(tmp_path)
+    settings = read_config(run.config)
+    write_config(run.config, replace(settings, model=replace(settings.model, path=str(moved))))
+    content = hash_model(moved)
+    write_identity(run, replace(RunIdentity.of(settings, moved, content), model=began))
+    export_adapters(run, tmp_path / "out", "2", silent)
+    written = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (written["base_model_name_or_path"], written["revision"]) == (base.format(tmp_path), revision)
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
