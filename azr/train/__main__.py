@@ -26,7 +26,7 @@ from azr.system.places import prepare_places, restart_with_plain_path
 from azr.system.scratch import scratch_folder
 from azr.system.stacks import STACKS_VARIABLE
 from azr.system.tracebacks import root_cause
-from azr.train.environment import set_environment, use_ray_token
+from azr.train.environment import set_environment, stay_on_loopback, use_ray_token
 from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
 from azr.train.warm_python import WarmPython
@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
     with DriverWatch(run, request):
         if config.train.ray_address:
             return on_joined_machines(run, request, config, device)
+        stay_on_loopback()
         with sockets_folder(), warm_python(device, config.train.one_interpreter) as warm:
             if warm and machine.cpu_cores >= CORES_FOR_BOTH:
                 warm.start()

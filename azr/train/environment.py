@@ -91,6 +91,14 @@ def set_defaults(variables: Mapping[str, str]) -> None:
         os.environ.setdefault(name, value)
 
 
+def stay_on_loopback() -> None:
+    """Of a cluster on one machine, before Ray is imported: processes that found each other at the machine's address in the
+    network wait in vain once it has another one (Wi-Fi, a VPN, a cable)."""
+    set_defaults(
+        {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "VLLM_HOST_IP": "127.0.0.1"}
+    )  # Ray's name for "not alone"
+
+
 def use_ray_token() -> None:
     """``ray start --head`` asks everybody for the token of ``~/.ray/auth_token`` where there is one, and a driver shows it
     only where it is told to. Before Ray is imported, which reads the environment once."""

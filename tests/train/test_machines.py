@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ import ray
 from ray.exceptions import RayError
 
 from azr.config.load import load_config
+from azr.config.paths import PROJECT
 from azr.errors import ClusterError, ConfigError, MachineLeftError
 from azr.train import cluster, environment, machines
 from azr.train.machines import RayMachine, cpus_needed, gone, what_is_missing
@@ -138,6 +141,16 @@ def test_whether_the_engine_keeps_what_it_compiles(asked, users, told, monkeypat
     monkeypatch.setattr(os, "environ", {} if users is None else {name: users})
     environment.set_environment("cuda", 1, compile_cache=asked)
     assert environment.worker_environment()[name] == told
+
+
+def test_a_cluster_of_one_machine_does_not_depend_on_its_address_in_the_network() -> None:
+    """With another Wi-Fi or a VPN, its processes waited for minutes, then crashed."""
+    code = "from azr.train.environment import stay_on_loopback; stay_on_loopback(); import ray; "
+    code += "from vllm.utils.network_utils import get_ip; print(ray.util.get_node_ip_address(), get_ip())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split()[-2:] == ["127.0.0.1", "127.0.0.1"]
 
 
 def test_the_token_of_ray_start_is_shown(monkeypatch, tmp_path: Path) -> None:
