@@ -174,8 +174,8 @@ def test_a_checkpoint_whose_score_comes_in_between_two_looks_is_scored(run: RunD
     def stay() -> None:
         look = supervise._AttemptWatch._take_records
 
-        def slowly(watch) -> None:
-            look(watch)
+        def slowly(self: supervise._AttemptWatch) -> None:
+            look(self)
             time.sleep(0.3)
 
         supervise._AttemptWatch._take_records = slowly
