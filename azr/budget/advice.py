@@ -53,6 +53,8 @@ class Shortage:
         if self.no_card:
             return f"an NVIDIA GPU: this configuration {self.no_card}; {command('doctor')} says more"
         names = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}
+        if not self.available_gib and self.resource != "disk":
+            return f"{names[self.resource]}: needs {self.needed_gib:.1f} GiB, and budget.{self.resource}_reserve_gib leaves none"
         needs = f"needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}"
         return f"{names[self.resource]}: {needs}, {self.missing_gib:.1f} too little"
 
@@ -106,8 +108,8 @@ def judge_fit(
     on_gpu = device.kind == "cuda"
     # the smallest card that would be used; the engine takes its share of it whatever budget.gpu_limit_gib says
     total = min((gpu.total_gib for gpu in device.cards), default=0.0)
-    gpu = min(total, config.budget.gpu_limit_gib or total) - config.budget.gpu_reserve_gib
-    ram = machine.ram_gib - config.budget.ram_reserve_gib
+    gpu = max(0.0, min(total, config.budget.gpu_limit_gib or total) - config.budget.gpu_reserve_gib)
+    ram = max(0.0, machine.ram_gib - config.budget.ram_reserve_gib)
     result = estimate(config, shape, total, on_gpu)
     if (config.needs_gpu and not on_gpu) or (device.missing and not config.train.ray_address):
         shortage, advice = _too_few_cards(device, machine)

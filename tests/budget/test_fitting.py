@@ -155,3 +155,15 @@ def test_each_choice_says_why() -> None:
     assert any(line.startswith("train.param_offload=true: else the engine feeds fewer") for line in lines)
     assert any(line.startswith("rollout.cuda_graph_sizes=[1,4,16,") for line in lines)
     assert all(": " in line and not line.endswith(": ") for line in lines)
+
+
+def test_a_card_below_the_reserve_has_nothing_to_give() -> None:
+    """It had -0.1 GiB."""
+    config = configured("0_5b_8gb")
+    shape = shape_for(config)
+    assert shape is not None
+    verdict = judge_fit(config, machine(0.5, ram_gib=1.0), shape)
+    assert verdict.available_gpu_gib == verdict.available_ram_gib == 0
+    told = [str(shortage) for shortage in verdict.shortages]
+    assert told[0].endswith("GiB, and budget.gpu_reserve_gib leaves none")
+    assert told[-1].endswith("GiB, and budget.ram_reserve_gib leaves none")
