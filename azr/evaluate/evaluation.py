@@ -243,7 +243,7 @@ def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Sc
         doubts = doubts_of_references(asked.suite, asked.items, sandbox)
     limit = asked.how.max_prompt_tokens
     scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, limit)
-    scores = without_trained(scores, asked.trained_on)
+    scores = replace(without_trained(scores, asked.trained_on), otherwise=asked.otherwise)
     doubts += [asked.otherwise] if asked.otherwise else []
     return _written(asked.store.folder, asked.settings, scores, doubts, judged, say)
 
@@ -383,7 +383,7 @@ def _report(
         by_style.setdefault((scores.suite, scores.style), []).append(scores)
     for (suite, style), (first, *others) in by_style.items():
         for second in others:
-            if (comparison := compare_scores(first, second)) is not None:
+            if not second.otherwise and (comparison := compare_scores(first, second)) is not None:
                 names = {"suite": suite, "style": style, "first": first.model, "second": second.model}
                 record["comparisons"].append({**names, **asdict(comparison)})
 

@@ -78,6 +78,8 @@ class Scores:
     """Items whose program a compared run trains on."""
     untouched: ScoreEstimate | None = None
     """pass@1 of the other items, where there are both."""
+    otherwise: str = ""
+    """How the model was asked that the first one was not: the two scores are then not compared."""
 
 
 def judge_all(
@@ -314,7 +316,7 @@ TOGETHER = ("cruxeval-i", "cruxeval-o")
 
 
 def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Sentences and records: every other model against the first, suite by suite."""
+    """Sentences and records: every other model against the first, suite by suite, in the styles that both were asked alike."""
     lines: list[str] = []
     records: list[dict[str, Any]] = []
     together: dict[tuple[str, str], dict[str, tuple[Standing, Standing]]] = {}
@@ -329,8 +331,17 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
         ):
             models.append([])
         models[-1].append(scores)
-    for suite, (first, *others) in suites.items():
-        for other in others:
+    for suite, (before, *others) in suites.items():
+        for after in others:
+            unlike = [scores.style for scores in after if scores.otherwise]
+            if unlike:
+                lines.append(
+                    f"{suite}, {' and '.join(unlike)}: no verdict, since {after[0].model} was not asked as {before[0].model} was (see "
+                    "above); what these scores differ by does not compare the models"
+                )
+            first, other = ([each for each in model if each.style not in unlike] for model in (before, after))
+            if not first or not other:
+                continue
             verdict = compare_models(suite, standing(first), standing(other))
             if verdict is None:
                 lines.append(

@@ -319,7 +319,9 @@ def test_models_that_are_asked_otherwise_are_called_so(tmp_path: Path) -> None:
     for request in (tmp_path / "out").glob("*/probes/request.json"):
         with contextlib.closing(AnswerWriter(request.with_name("answers.jsonl"))) as writer:
             writer.write([Answer(item.item_id, 0, "no") for item in suite.items[:4]])
-    alike, cut = evaluate(models, options, say=lambda _: None)["results"]
+    record = evaluate(models, options, say=lambda _: None)
+    alike, cut = record["results"]
+    assert not record["comparisons"] and not record["verdicts"] and cut["otherwise"]
     assert list(alike["notes"]) == []
     [note] = cut["notes"]
     assert "is: answers within 24, not 48 tokens (--max-response-tokens gives all the same)" in note

@@ -175,3 +175,20 @@ def test_cruxevals_without_a_shared_program_are_not_compared_as_one() -> None:
     lines, records = verdict_lines(results)
     assert len(records) == 2
     assert not any(" together (" in line for line in lines)
+
+
+def test_models_that_were_asked_otherwise_get_no_verdict() -> None:
+    """A model that was cut off after half as many tokens was "worse", p = 2e-06."""
+
+    def scores(style: str, model: str, right: int, otherwise: str = "") -> Scores:
+        each = {str(n): float(n < right) for n in range(100)}
+        return Scores("suite", model, 1, {}, {}, 1.0, 0.0, 1.0, each, style=style, otherwise=otherwise)
+
+    cut = scores("frame", "cut", 30, "not asked as start is: answers within 24, not 48 tokens")
+    [told], records = verdict_lines([scores("frame", "start", 60), cut])
+    assert told.startswith("suite, frame: no verdict, since cut was not asked as start was") and not records
+
+    start = [scores("native", "start", 10), scores("frame", "start", 60)]
+    lines, [record] = verdict_lines([*start, scores("native", "cut", 40), cut])
+    assert lines[0] == told
+    assert record["word"] == BETTER and record["start"]["way"] == record["trained"]["way"] == "native"
