@@ -10,4 +10,6 @@ cd "$AZR_ROOT"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/pyright
+# all of them: two at a time, each file in one process, since its tests share what they start
+[ $# -gt 0 ] || set -- -n 2 --dist loadfile
 .venv/bin/python -m pytest "$@"
