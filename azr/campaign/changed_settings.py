@@ -10,13 +10,13 @@ from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
 from azr.report.versions import collect_versions, read_versions
+from azr.run.asked_otherwise import ASKED_BY
 from azr.run.rundir import RunDir
 
 MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.", "selfplay.frame")
 """Beginnings of keys that say how long, where, and under whose eyes a run trains, not what it does; ``recipe`` never
 changes, and of the frame only the folder that its files are in."""
-_OTHERWISE = ("rollout.max_response_tokens ", "frame ")
-"""Beginnings of changes after which the same weights answer otherwise: longer answers, an edited prompt frame."""
+_OTHERWISE = tuple(f"{key} " for key in ASKED_BY)
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,13 @@ from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
 from azr.evaluate.tasks_suite import TaskSuite
+from azr.run.asked_otherwise import READ_BY
 from azr.run.checkpoints import require_sound
 from azr.system.files import whole_folder
 from azr.system.scratch import scratch_folder
 from azr.train.tokenizer_check import require_same_tokens
 
 FORMAT = 1
-READ_BY = ("strict_format", "format_reward", "bool_equals_int", "int_equals_float", "induction_reward")
-"""Settings of selfplay that decide how answers in a frame are read and judged."""
 
 
 @dataclass(frozen=True)

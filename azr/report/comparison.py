@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from azr.config import flat
 from azr.report.charts import Line
@@ -14,9 +14,11 @@ from azr.report.panel import Panel, lines_chart, probe_curve, smoothed
 from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
-from azr.report.text import duration, interval_points, number, percent, points, signed
+from azr.report.text import duration, interval_points, number, percent, signed
 from azr.report.verdict import ProbeChange, deciding_change
+from azr.report.versions import read_versions
 from azr.run import metric_names as names
+from azr.run.asked_otherwise import ASKED_BY
 from azr.run.rundir import RunDir, told_apart
 from azr.system.files import file_hash
 from azr.tasks import CORE_TASK_TYPES, STREAMS
@@ -45,6 +47,11 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     probes = [sorted(map(file_hash, RunDir(each.root).probes.glob("*.jsonl"))) for each in summaries]
     others = "These runs have different probe tasks, so their scores do not compare with each other."
     warnings = [_lengths(labels, summaries), "" if all(each == probes[0] for each in probes) else others]
+    unlike = [_unlike(_asked_by(summaries[0]), _asked_by(each)) for each in summaries]
+    if keys := ", ".join(dict.fromkeys(key for each in unlike for key in each)):
+        warnings.append(
+            f"These runs were asked or graded in other ways ({keys}), so their scores do not compare with each other."
+        )
     warnings.append(_measured(labels, summaries))
     page = {
         "names": labels,
@@ -54,7 +61,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
             {"name": label, "status": summary.status.value, "colour": colour}
             for label, summary, colour in named
         ],
-        "rows": _rows(summaries, stats, probes),
+        "rows": _rows(summaries, stats, probes, unlike),
         "sections": [(title, known) for title, items in sections if (known := list(filter(None, items)))],
         "differences": config_differences(summaries),
         "written": time.strftime("%Y-%m-%d %H:%M"),
@@ -74,7 +81,7 @@ def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
 
 
 def _changed(change: ProbeChange) -> str:
-    return f"not comparable, since {change.otherwise}" if change.otherwise else points(change.change)
+    return f"not comparable, since {change.otherwise}" if change.otherwise else change.shown
 
 
 def _measured(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
@@ -95,7 +102,21 @@ def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
     return f"These runs are of different lengths (steps: {steps}), so their latest values belong to different amounts of training."
 
 
-def _against(first: ProbeChange | None, other: ProbeChange | None, *, same_probes: bool) -> str:
+def _asked_by(summary: RunSummary) -> dict[str, object]:
+    """What decides how the run is asked and graded, as far as it was recorded."""
+    known = flat(summary.config) | {
+        key.partition(" ")[0]: of for key, of in read_versions(summary.root).items()
+    }
+    return {key: known[key] for key in ASKED_BY if key in known}
+
+
+def _unlike(first: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    return [key for key in first if other.get(key, first[key]) != first[key]]
+
+
+def _against(
+    first: ProbeChange | None, other: ProbeChange | None, *, same_probes: bool, asked_alike: bool
+) -> str:
     """The difference of two latest scores with its 95 % interval; only where both answered the same tasks."""
     if first is None or other is None:
         return "–"
@@ -103,21 +124,26 @@ def _against(first: ProbeChange | None, other: ProbeChange | None, *, same_probe
         return "other probes"
     if first.sampled != other.sampled:
         return "other answers"
+    if not asked_alike:
+        return "asked otherwise"
     interval = difference_interval(first.last, other.last, first.count)
     band = f" ({interval_points(interval)})" if interval is not None else ""
     return f"{signed(100 * (other.last - first.last), 1)}{band}"
 
 
 def _rows(
-    summaries: Sequence[RunSummary], stats: Sequence[TaskStats], probes: Sequence[list[str]]
+    summaries: Sequence[RunSummary],
+    stats: Sequence[TaskStats],
+    probes: Sequence[list[str]],
+    unlike: Sequence[list[str]],
 ) -> list[tuple[str, list[str]]]:
     changes = [deciding_change(summary) for summary in summaries]
     intervals = [
         interval_points(c.interval) if c and c.interval and not c.otherwise else "–" for c in changes
     ]
     against = [
-        _against(changes[0], change, same_probes=files == probes[0])
-        for change, files in zip(changes, probes, strict=True)
+        _against(changes[0], change, same_probes=files == probes[0], asked_alike=not keys)
+        for change, files, keys in zip(changes, probes, unlike, strict=True)
     ]
     rates = [number(stat.count / max(s.table.trained, 1)) for s, stat in zip(summaries, stats, strict=True)]
     return [

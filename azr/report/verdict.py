@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -62,11 +62,16 @@ class ProbeChange:
     sampled: str = ""
     """The probe files whose sampled answers these are, or ``all``; empty for greedy answers."""
     otherwise: str = ""
-    """What was changed in between that changes the answers of the same weights: ``KEY BEFORE -> NOW``."""
+    """What was changed in between that changes the score of the same weights: ``KEY BEFORE -> NOW``."""
 
     @property
     def change(self) -> float:
         return self.last - self.first
+
+    @property
+    def shown(self) -> str:
+        """The change in points; words where it is none of the weights."""
+        return "not comparable" if self.otherwise else points(self.change)
 
     @property
     def word(self) -> str:
@@ -89,12 +94,13 @@ class Verdict:
 def deciding_change(summary: RunSummary) -> ProbeChange | None:
     """The comparison that decides the verdict: of sampled answers before and after where the run took them,
     else of greedy ones."""
-    change = verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
-    if change is None:
-        return None
-    first, last = (_place(summary, step) for step in (change.first_step, change.last_step))
+    return verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
+
+
+def _otherwise(summary: RunSummary, first_step: int, last_step: int) -> str:
+    first, last = (_place(summary, step) for step in (first_step, last_step))
     changes = asked_otherwise(summary.incidents).items()
-    return replace(change, otherwise=", ".join(told for place, told in changes if first <= place < last))
+    return ", ".join(told for place, told in changes if first <= place < last)
 
 
 def _place(summary: RunSummary, step: int) -> Place:
@@ -129,7 +135,10 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
     each = f"{samples} sampled answers each" if several else "sampled answers"
     words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}, {each}"
     step = int(table.steps[last])
-    return ProbeChange(after - change, after, 0, step, count, *_paired(change, error), words, probes)
+    otherwise = _otherwise(summary, 0, step)
+    return ProbeChange(
+        after - change, after, 0, step, count, *_paired(change, error), words, probes, otherwise
+    )
 
 
 def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
@@ -158,8 +167,9 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
         interval, p = _paired(last - first, error)
     else:
         interval = difference_interval(first, last, count, Z_99) if count else None
-    steps = summary.table.steps
-    return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval, p)
+    first_step, last_step = (int(summary.table.steps[measured[place]]) for place in (0, -1))
+    otherwise = _otherwise(summary, first_step, last_step)
+    return ProbeChange(first, last, first_step, last_step, count, interval, p, otherwise=otherwise)
 
 
 def judge_run(summary: RunSummary, stats: TaskStats) -> Verdict:
@@ -187,7 +197,7 @@ def headline(summary: RunSummary) -> tuple[str, Tone]:
     if percent(change.first) == percent(change.last):
         numbers = f"{percent(change.last)} on {change.probes} at first and {at.strip() or 'now'}"
     if change.otherwise:
-        told = f"{change.otherwise}, which changes the answers of the same weights too"
+        told = f"{change.otherwise}, which changes the score of the same weights too"
         return (
             f"Not comparable: {numbers}, but in between {told}; azr evaluate asks both alike.",
             Tone.NEUTRAL,
@@ -212,12 +222,12 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         if (change := probe_change(summary, names.probe_metric(task_type))) is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"
             lines.append(
-                f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({points(change.change)})."
+                f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({change.shown})."
             )
     for label, name in names.probe_file_metrics(table.columns):
         if (change := probe_change(summary, name)) is not None:
             lines.append(
-                f"Probes of {label}, greedy: {percent(change.first)} → {percent(change.last)} ({points(change.change)})."
+                f"Probes of {label}, greedy: {percent(change.first)} → {percent(change.last)} ({change.shown})."
             )
     overall = deciding_change(summary)
     if overall is not None and overall.interval is not None and overall.word == "no clear change":
@@ -255,7 +265,9 @@ def _sampled(summary: RunSummary) -> list[str]:
     for probes in groups:
         change = verdict_change(summary, probes)
         if change is not None and probes != decides and change.interval is not None:
-            numbers = f"{percent(change.first)} → {percent(change.last)} ({points(change.change)}, {interval_points(change.interval)})"
+            numbers = f"{percent(change.first)} → {percent(change.last)}"
+            if not change.otherwise:
+                numbers += f" ({points(change.change)}, {interval_points(change.interval)})"
             lines.append(f"Not part of the verdict, on {change.probes}: {numbers}; {change.word}.")
     return lines
 
@@ -270,6 +282,8 @@ def _format_change(summary: RunSummary) -> str:
     first, last = measured[0], measured[-1]
     formats = f"{percent(float(form[first]))} → {percent(float(form[last]))} of the probe answers were in the required format"
     given = f"{percent(float(score[first] / form[first]))} → {percent(float(score[last] / form[last]))} of those in the format were right"
+    if _otherwise(summary, int(table.steps[first]), int(table.steps[last])):
+        return f"{formats}; {given} (not comparable)."
     return f"{formats}; {given}. Only the second is a gain in reasoning."
 
 

@@ -9,6 +9,10 @@ from azr.run.records import Incident
 
 Place = tuple[int, int]
 """Cycle and attempt. Unlike a step, which may be trained again, an attempt is before a change or after it."""
+READ_BY = ("strict_format", "format_reward", "bool_equals_int", "int_equals_float", "induction_reward")
+"""Settings of selfplay that decide how answers in a frame are read and judged."""
+ASKED_BY = ("rollout.max_response_tokens", "rollout.dtype", *(f"selfplay.{key}" for key in READ_BY), "frame")
+"""Settings after whose change the same weights score otherwise; ``frame``: the files of the prompt frame."""
 
 
 def asked_otherwise(incidents: Iterable[Incident]) -> dict[Place, str]:

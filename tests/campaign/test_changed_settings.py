@@ -46,6 +46,7 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
         fast_config(cycles=3),
         train=replace(config.train, learning_rate=5e-6, probe_tasks=60),
         rollout=replace(config.rollout, max_response_tokens=4096),
+        selfplay=replace(config.selfplay, strict_format=True),
     )
     assert Driver(run, other).wait() == 0
     [sentence] = told(run)
@@ -57,8 +58,9 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
     ):
         assert part in sentence
     assert asked_otherwise(read_incidents(run)) == {
-        (2, 1): f"rollout.max_response_tokens {config.rollout.max_response_tokens} -> 4096"
-    }
+        (2, 1): "selfplay.strict_format False -> True, "
+        f"rollout.max_response_tokens {config.rollout.max_response_tokens} -> 4096"
+    }, "answers are read otherwise, and are longer"
     assert (
         "What you asked for" in (page := write_report(run.root).read_text()) and "train.probe_tasks" in page
     )

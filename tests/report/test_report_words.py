@@ -183,6 +183,8 @@ def test_longer_answers_are_not_called_learning(tmp_path, otherwise, expected, a
     lines = []
     for step, score, by in ((2, 0.2, 1), (9, 0.4, attempt)):
         values = {names.STEP_SECONDS: 1.0, names.PROBE_ALL: score, names.PROBE_COUNT: 400}
+        values |= {names.probe_metric("abduction"): score, names.probe_format("all"): 0.9}
+        values |= {names.probe_metric(file): score for file in ("easy", "unseen")}
         lines.append(
             json.dumps({"step": step, "cycle": 1, "attempt": by, "unix_s": 1.0 * step, "values": values})
         )
@@ -199,6 +201,9 @@ def test_longer_answers_are_not_called_learning(tmp_path, otherwise, expected, a
     expected = expected if attempt == 2 else "It learned: from 20.0"  # nothing was measured after that
     assert verdict.headline.startswith(expected) and " at step 2 to 40.0" in verdict.headline
     assert (otherwise in verdict.headline) is (expected.startswith("Not") or not otherwise)
+    probes = [line for line in verdict.evidence if "robe" in line]
+    assert len(probes) == 4, "they said +20.0 points below the headline"
+    assert all(("not comparable" in line) is expected.startswith("Not") for line in probes)
 
 
 def test_scores_of_other_answers_are_not_compared_over_runs(tmp_path: Path) -> None:
@@ -228,3 +233,28 @@ def test_scores_of_other_answers_are_not_compared_over_runs(tmp_path: Path) -> N
     assert "other answers" not in write_comparison(roots[::2], tmp_path / "d.html").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "frame", "told"),
+    [
+        ("rollout: {max_response_tokens: 192}", "f1", "rollout.max_response_tokens"),
+        ("selfplay: {strict_format: true}", "f1", "selfplay.strict_format"),
+        ("rollout: {max_response_tokens: 96}", "f2", "frame"),
+        ("train: {learning_rate: 1e-5}", "f1", ""),
+    ],
+)
+def test_runs_that_are_asked_otherwise_are_not_compared_by_score(tmp_path, setting, frame, told) -> None:
+    """The setting was listed where the configurations differ, and the scores were subtracted all the same."""
+    first = "rollout: {max_response_tokens: 96}\nselfplay: {strict_format: false}\n"
+    runs = [write_synthetic_run(tmp_path / name, steps=60) for name in ("a", "b", "c")]
+    for run, config, files in zip(runs, (first, first, setting), ("f1", "f1", frame), strict=True):
+        run.config.write_text(config)
+        run.attempt(1, 1).mkdir(parents=True, exist_ok=True)
+        write_json_atomic(run.attempt(1, 1) / "versions.json", {"frame mine": files})
+    page = write_comparison([run.root for run in runs], tmp_path / "c.html").read_text(encoding="utf-8")
+    row = re.search(r"<td>Latest score relative to[^<]*</td>(.*?)</tr>", page)
+    assert row is not None
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
+    assert "(" in cells[1] and (cells[2] == "asked otherwise") is bool(told)
+    assert (f"asked or graded in other ways ({told})" in page) is bool(told)
