@@ -92,8 +92,19 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
         if (folder / weights).is_file():
             if problem := adapter_beside(folder, weights):
                 raise ModelError(problem)
+            if weights == WEIGHTS and (other := _second_file(folder)):
+                raise ModelError(
+                    f"{folder} holds {other} beside {WEIGHTS}: the engine would load both, the trainer only {WEIGHTS}. "
+                    f"Move {other} to another folder, or put it in the place of {WEIGHTS} if it is the model that you mean"
+                )
             return read()
     raise ModelError(_no_weights(folder))
+
+
+def _second_file(folder: Path) -> str:
+    """Further weights in a folder without an index, of which the engine reads all: an old save, a second download."""
+    names = (path.name for path in sorted(folder.glob("*.safetensors")))
+    return next((name for name in names if name != WEIGHTS and not name.startswith(".")), "")
 
 
 def has_whole_files(folder: Path) -> bool:

@@ -216,6 +216,20 @@ def test_weights_of_two_models_in_one_folder(folder: Path) -> None:
     require_whole_files(folder)
 
 
+@pytest.mark.parametrize(
+    "other", ["model (1).safetensors", "model_old.safetensors", "consolidated.safetensors"]
+)
+def test_further_weights_beside_the_model(folder: Path, other: str) -> None:
+    """The engine reads every such file where there is no index: one of them was scored in the model's place."""
+    shutil.copy(folder / "model.safetensors", folder / other)
+    assert f"holds {other} beside model.safetensors" in refused(folder)
+    (folder / other).rename(folder / f"._{other}")  # macOS's, which nobody reads
+    require_whole_files(folder)
+    (folder / f"._{other}").rename(folder / other)
+    split(folder)  # an index says which files count
+    require_whole_files(folder)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": {"a": 3}}'])
 def test_a_damaged_index(folder: Path, content: str) -> None:
     split(folder)
