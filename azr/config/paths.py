@@ -9,6 +9,7 @@ that trainer, evaluation and a later start find the same file.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import re
@@ -67,11 +68,21 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
 
 
 def _as_spelled(folder: Path, name: str) -> str:
-    """A run's name as its folder has it: one that comes from a Mac spells ü as u and a mark."""
-    if name.isascii() or not folder.is_dir() or (folder / name).exists():
+    """A run's name as its folder has it: one that comes from a Mac spells ü as u and a mark, and a disk that knows no case
+    (exFAT, ``/mnt/c`` under WSL) finds ``Friday`` under ``friday``."""
+    found = (folder / name).exists()
+    if (name.isascii() and not found) or not folder.is_dir():
         return name
-    alike = (path.name for path in folder.iterdir() if normalize("NFC", path.name) == normalize("NFC", name))
-    return next(alike, name)
+
+    def letters(text: str) -> str:
+        return normalize("NFC", text.casefold() if found else text)
+
+    with contextlib.suppress(OSError):  # a folder that may be entered, and not listed
+        there = [path.name for path in folder.iterdir()]
+        return (
+            name if name in there else next((each for each in there if letters(each) == letters(name)), name)
+        )
+    return name
 
 
 def get_back(path: Path) -> str:

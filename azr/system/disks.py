@@ -16,6 +16,8 @@ KERNEL = Path("/proc/sys/kernel/osrelease")
 _DRIVE = re.compile(r"/mnt/[a-z]")
 _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT)
 """What a drive that was unplugged, or a share whose server is gone, answers."""
+_NOT_ON_WINDOWS = frozenset('<>:"|?*\\')
+"""What its file systems refuse in names, wherever they are mounted."""
 
 
 def free_gib(path: Path) -> float:
@@ -44,7 +46,11 @@ def explain_os_error(error: OSError, path: Path) -> str:
             f"{error.strerror} ({error.filename or path}): the disk fails, or was unplugged or lost. Once it can be read, "
             "the same command goes on"
         )
-    return missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
+    told = missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
+    marks = " ".join(sorted(_NOT_ON_WINDOWS & set(path.name)))
+    if error.errno in (errno.ENOENT, errno.EINVAL) and marks:
+        return f"{told}. A disk of Windows (exFAT, FAT) takes no {marks} in a name: choose another one"
+    return told
 
 
 def _what_is_free(path: Path) -> str:

@@ -59,6 +59,13 @@ def test_a_disk_that_was_unplugged_is_called_so(tmp_path: Path, number: int) -> 
     )
 
 
+def test_a_name_that_disks_of_windows_do_not_take(tmp_path: Path) -> None:
+    """It was "No such file or directory" alone."""
+    refused = OSError(errno.EINVAL, os.strerror(errno.EINVAL), "x")
+    assert "takes no : in a name" in explain_os_error(refused, tmp_path / "2026-11-28_10:30")
+    assert "in a name" not in explain_os_error(refused, tmp_path / "friday")
+
+
 @pytest.fixture(scope="module")
 def killed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """A campaign whose driver was killed after some steps, with two checkpoints on disk; copied by the tests,

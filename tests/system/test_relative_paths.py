@@ -53,6 +53,18 @@ def test_a_run_whose_folder_came_from_a_mac_is_found(tmp_path: Path) -> None:
     assert load_config(settings).config.name == typed
 
 
+def test_a_run_on_a_disk_that_knows_no_case_keeps_its_spelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exFAT, /mnt/c: ``friday`` was called a copy of ``Friday``, the one folder that there is."""
+    (tmp_path / "Friday").mkdir()
+    settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", "name=friday"]
+    assert load_config(settings).config.name == "friday", "another run, where case counts"
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path == tmp_path / "friday" or exists(path))
+    assert load_config(settings).config.name == "Friday"
+
+
 def test_a_run_finds_them_again_from_another_folder(
     elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
