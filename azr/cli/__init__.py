@@ -73,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         near = [MEANT[name]] if name in MEANT else get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean azr {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
-        print(f"azr: no command {name}; {hint}", file=sys.stderr)
+        print(f"azr: no command {name.strip()}; {pasted_sentence(name) or hint}", file=sys.stderr)
         return 2
     return run_command(name, rest)
 

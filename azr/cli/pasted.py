@@ -16,6 +16,8 @@ _KEY_BEHIND = re.compile(f"[{_UNSEEN}]+[a-z_.]+=")
 
 def pasted_sentence(word: str) -> str:
     """Why an argument is not what was meant, and what to write; empty for all others."""
+    if word.endswith("\r") and not os.path.lexists(word):
+        return f"{word!r} ends in a carriage return, as a script saved on Windows has it; remove them all: sed -i 's/\\r$//' SCRIPT"
     if word.startswith("#") and not os.path.lexists(word):
         return (
             f"{word!r} begins a comment, which this shell hands on (zsh does, unless `setopt interactive_comments` is set); "

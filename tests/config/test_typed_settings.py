@@ -13,6 +13,7 @@ from config_helpers import PROJECT, loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr.cli import main as azr
 from azr.cli import run_command
 from azr.cli.pasted import pasted_sentence
 from azr.config import from_container
@@ -104,6 +105,18 @@ def test_characters_that_nobody_sees_are_named(word: str, told: str) -> None:
     """The key nearest to one that begins with U+200B was the one that stood there."""
     assert told in pasted_sentence(word) and ascii(word) in pasted_sentence(word)
     assert not pasted_sentence("model.path=/a\u00a0b/c")  # between words of a name they are the user's
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["run", "campaign.hours=8\r"], ["preflight", "recipe=cpu_tiny\r"], ["report", "runs/x\r"], ["doctor\r"]],
+)
+def test_a_script_that_was_saved_on_windows_is_named(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last word was shown as the very thing to write."""
+    assert azr(words) == 2
+    assert f"{words[-1]!r} ends in a carriage return" in capsys.readouterr().err
 
 
 def test_a_list_that_the_shell_has_split_and_names_in_another_spelling() -> None:
