@@ -6,9 +6,11 @@ start from.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from azr.config import Config
+from azr.config.load import read_config
 from azr.errors import ModelError
 from azr.models.model_hash import hash_model
 from azr.prompts import load_frame
@@ -90,7 +92,7 @@ def trained_folder(run: RunDir, config: Config, device: str = "cpu") -> Path:
 
 def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     """What the run began with, for whoever names it; None where nothing was recorded. A model that is gone
-    may still be named.
+    may still be named. Where its path is a link that leads elsewhere now, the folder that holds it is named.
 
     Raises:
         ModelError: another model lies where that one lay, so that naming the place would name the wrong model.
@@ -100,12 +102,17 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
         return None
     folder = folder_on_disk(identity.model)
     found = hash_model(folder) if folder is not None else None
-    if found is not None and found != identity.content:
-        raise ModelError(
-            f"{run.root} began with model.path={identity.model}, but {folder} now {identity.content.changed_to(found)}, "
-            f"so the model card cannot name it. Put the model back, or move the other one away"
-        )
-    return identity
+    if found is None or found == identity.content:
+        return identity
+    latest = [read_config(run.config).model.path] if run.config.is_file() else []
+    for path in (identity.folder, *latest):
+        elsewhere = folder_on_disk(path)
+        if elsewhere is not None and hash_model(elsewhere) == identity.content:
+            return replace(identity, model=str(elsewhere))
+    raise ModelError(
+        f"{run.root} began with model.path={identity.model}, but {folder} now {identity.content.changed_to(found)}, "
+        f"so the model card cannot name it. Put the model back, or move the other one away"
+    )
 
 
 def folder_on_disk(path: str) -> Path | None:

@@ -198,6 +198,20 @@ def test_a_model_that_was_replaced_in_its_folder_is_told(run: RunDir, tmp_path: 
         require_base_unchanged(run)
 
 
+def test_a_link_that_leads_to_the_next_model_leaves_the_runs_own(run: RunDir, tmp_path: Path) -> None:
+    """Neither its model nor its tasks could be exported while ``current`` was the next model."""
+    model, link = copy_of_tiny(tmp_path / "model"), tmp_path / "current"
+    link.symlink_to(model)
+    config = begin(run, f"model.path={link}")
+    link.unlink()
+    link.symlink_to(copy_of_tiny(tmp_path / "next", noise=True))
+    with pytest.raises(RunError, match="at its start"):
+        require_same_run(run, config)
+    assert base_folder(run, config) == model
+    identity = require_base_unchanged(run)
+    assert identity is not None and identity.model == str(model), "what the card names"
+
+
 def test_another_tokenizer_is_named_as_the_tokenizer(run: RunDir, tmp_path: Path) -> None:
     model = copy_of_tiny(tmp_path / "model")
     begun = begin(run, f"model.path={model}")
