@@ -122,7 +122,12 @@ def judge_execution(task: Task, result: JobResult) -> Rerun:
         elif call.status is Status.NONDETERMINISTIC:
             return Rerun(Reason.FLAKY, call.reason)
         elif call.status is not Status.OK or call.value is None:
-            return Rerun(Reason.FAILED, f"{call.status.value}: {call.reason}"[:200])
+            told = (
+                call.status.value,
+                call.exception,
+                call.reason,
+            )  # some exceptions have no words: MemoryError
+            return Rerun(Reason.FAILED, ": ".join(filter(None, told))[:200])
         elif call.value != claimed:
             return Rerun(Reason.OUTPUT, f"gives {call.value[:80]}, the record says {claimed[:80]}")
     if len(result.calls) < len(task.outputs):

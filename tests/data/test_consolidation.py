@@ -309,6 +309,12 @@ def test_reexecution_finds_wrong_flaky_and_failing_tasks(run: RunDir, tmp_path: 
     config = quiet(extra_files=[str(mine)], reexecute=Reexecute.ONCE)
     report = consolidate(run, 1, config)
     assert report.new.left_out == {"execution_failed": 1, "nondeterministic": 1, "output_mismatch": 1}
+    told = [
+        row["detail"]
+        for row in read_jsonl(run.pool / "rejected.jsonl")
+        if row["reason"] == "execution_failed"
+    ]
+    assert told == ["error: ZeroDivisionError: division by zero"], "by its name: MemoryError has no words"
     verdicts = run.pool / "verdicts.jsonl"
     known = verdicts.read_bytes()
     assert consolidate(run, 1, config).manifest_hash == report.manifest_hash
