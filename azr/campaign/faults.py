@@ -13,6 +13,7 @@ from enum import Enum
 
 from azr.campaign.incidents import FROM_OUTSIDE, SHOWN_CHARACTERS, dying_words, known_causes, signal_name
 from azr.commands import command
+from azr.system.cards import AFTER_SUSPEND
 from azr.system.imports import loader_advice
 from azr.system.tracebacks import ANSI, Raised, root_cause
 
@@ -34,7 +35,7 @@ _REMEDIES = {
     "pinned set, and leave PYTHONPATH empty",
     FaultKind.CONFIGURATION: "Correct the setting that it names and start again",
     FaultKind.MODEL: f"Check the files of model.path={{model}}; `{command('doctor')}` checks them too",
-    FaultKind.DEVICE: f"`nvidia-smi` and `{command('doctor')}` say more",
+    FaultKind.DEVICE: f"`nvidia-smi` and `{command('doctor')}` say more; where they find nothing wrong, reboot, or {AFTER_SUSPEND}",
 }
 _LOADERS = {
     "from_pretrained", "load_weights", "load_model", "get_model", "get_tokenizer", "hf_tokenizer", "load_state_dict_from_file",

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from azr.system.cards import AFTER_SUSPEND
 from azr.system.hardware import Device, Machine, device_for
 from azr.system.imports import loader_advice
 
@@ -120,7 +121,7 @@ def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
     if not device.cards:
         return
     if not report["available"]:
-        fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
+        fix = f"update the driver (see above); if it is new enough, reboot, or {AFTER_SUSPEND}; on WSL2: wsl --shutdown"
         seen = f"sees no GPU although the driver lists one: {report.get('why', '')}".strip()
         yield problem("torch", seen, fix)
         return

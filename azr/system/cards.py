@@ -34,10 +34,15 @@ _REMEDIES = {
     "version mismatch": "the driver was updated while the machine was running: reboot",
     "driver not loaded": _NO_MODULE,
     "communicate with the nvidia driver": _NO_MODULE,
-    "insufficient permissions": "this user may not open /dev/nvidia*",
+    "insufficient permissions": "this user may not open /dev/nvidia*: `ls -l /dev/nvidia*` names the group that may "
+    "(video, render); sudo usermod -aG GROUP $USER, then log in again",
+    "blocked by the operating system": "WSL2 takes the driver of Windows, and one that was installed inside WSL hides it: remove "
+    "the packages nvidia-driver-* and libnvidia-compute-* there, then in Windows: wsl --shutdown",
     "unknown error": "a container loses its cards when systemd is reloaded on the host: start the container again",
 }
 """Part of the driver's own words, in lower case -> what it means, and what to do."""
+AFTER_SUSPEND = "after a laptop's suspend: sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm"
+"""What helps where the driver lists the card and CUDA answers "unknown error"."""
 
 
 @dataclass(frozen=True)

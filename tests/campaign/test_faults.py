@@ -245,6 +245,15 @@ def test_what_a_worker_had_survived_is_not_why_it_died(survived: str, death: str
     assert read_fault(1, f"{head}{survived}\n").kind in (FaultKind.IMPORT, FaultKind.DEVICE, FaultKind.MODEL)
 
 
+def test_a_card_that_is_lost_after_a_suspend_is_told_with_the_module() -> None:
+    """nvidia-smi, which alone was named, finds nothing wrong."""
+    head = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+    fault = read_fault(
+        1, f"{head}RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment\n"
+    )
+    assert fault.final("", has_trained=True) and "modprobe nvidia_uvm" in fault.sentence("m")
+
+
 def test_ray_that_never_comes_up_is_told_after_two_starts() -> None:
     head = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
     words = "The current node timed out during startup. This could happen because some of the raylet failed to startup"

@@ -129,7 +129,10 @@ def test_nothing_shadows_this_environment():
     ("change", "words"),
     [
         ({"arches": ["sm_80", "sm_90"]}, ("no code for sm_120",)),
-        ({"available": False, "why": "driver too old"}, ("sees no GPU", "driver too old")),
+        (
+            {"available": False, "why": "driver too old"},
+            ("sees no GPU", "driver too old", "modprobe nvidia_uvm"),
+        ),
         ({"varlen": "RuntimeError: no kernel image"}, ("packed attention", "packed_sequences=false")),
         ({"triton": "CompilationError: gcc"}, ("Triton", "gcc")),
     ],
