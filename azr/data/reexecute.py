@@ -122,11 +122,8 @@ def judge_execution(task: Task, result: JobResult) -> Rerun:
         elif call.status is Status.NONDETERMINISTIC:
             return Rerun(Reason.FLAKY, call.reason)
         elif call.status is not Status.OK or call.value is None:
-            told = (
-                call.status.value,
-                call.exception,
-                call.reason,
-            )  # some exceptions have no words: MemoryError
+            # by its name too: some exceptions have no words
+            told = (call.status.value, call.exception, call.reason)
             return Rerun(Reason.FAILED, ": ".join(filter(None, told))[:200])
         elif call.value != claimed:
             return Rerun(Reason.OUTPUT, f"gives {call.value[:80]}, the record says {claimed[:80]}")

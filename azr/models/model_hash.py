@@ -18,6 +18,7 @@ from typing import Any
 
 from azr.errors import ModelError
 from azr.models.saved_again import settings_that_count
+from azr.models.weight_files import INDEX, WEIGHTS
 
 WHOLE_BYTES = 64 << 20
 BLOCK_BYTES = 4096
@@ -55,6 +56,8 @@ def hash_model(folder: Path) -> ModelHash:
         weights = [path for path in files if path.suffix == ".safetensors"] or [
             path for path in files if path.suffix == ".bin"
         ]
+        if not (folder / INDEX).is_file():  # what lies beside is refused by its name, not as another model
+            weights = [path for path in weights if path.name == WEIGHTS] or weights
         code = [path for path in files if path.suffix == ".py"]
         fixed = [(path.name, _digest(_pieces(path))) for path in weights + code]
         configuration = [(path.name, path.read_bytes()) for path in files if path.name in _CONFIGURATION]

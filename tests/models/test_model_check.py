@@ -22,6 +22,7 @@ from azr.errors import ModelError
 from azr.evaluate.models import of_folder
 from azr.models.check import CPU_HEAD_SIZES, refuse_head_size, require_trainable
 from azr.models.context import context_tokens
+from azr.models.model_hash import hash_model
 from azr.models.weight_files import Tensor, require_whole_files
 from azr.system.hardware import detect
 
@@ -221,7 +222,9 @@ def test_weights_of_two_models_in_one_folder(folder: Path) -> None:
 )
 def test_further_weights_beside_the_model(folder: Path, other: str) -> None:
     """The engine reads every such file where there is no index: one of them was scored in the model's place."""
+    before = hash_model(folder)
     shutil.copy(folder / "model.safetensors", folder / other)
+    assert hash_model(folder) == before, "a run whose model it lies beside would be told of another model"
     assert f"holds {other} beside model.safetensors" in refused(folder)
     (folder / other).rename(folder / f"._{other}")  # macOS's, which nobody reads
     require_whole_files(folder)
