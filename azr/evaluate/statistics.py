@@ -67,8 +67,8 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> ScoreEstimate:
     """
     if not values:
         raise ValueError("a mean of no items is not defined")
-    low, high = np.quantile(_resampled_means(np.asarray(values, dtype=np.float64), seed), _TAILS)
-    return ScoreEstimate(float(np.mean(values)), float(low), float(high), len(values), "bootstrap")
+    low, high = _interval(np.asarray(values, dtype=np.float64), seed, lowest=0)
+    return ScoreEstimate(float(np.mean(values)), low, high, len(values), "bootstrap")
 
 
 def share_or_mean(values: Sequence[float]) -> ScoreEstimate:
@@ -86,7 +86,7 @@ class Comparison:
     difference: float
     low: float
     high: float
-    """Paired bootstrap interval of the difference."""
+    """Paired bootstrap interval of the difference (``_interval``)."""
     only_first: int
     """Items that only the first model got right (more right than the second, with several samples)."""
     only_second: int
@@ -106,15 +106,30 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> C
             f"a paired comparison needs the same items twice, got {len(first)} and {len(second)}"
         )
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    low, high = np.quantile(_resampled_means(differences, seed), _TAILS)
+    low, high = _interval(differences, seed, lowest=-1)
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
     if all(value in (0, 1) for value in (*first, *second)):
         p_value, test = mcnemar_exact(only_first, only_second), "exact McNemar"
     else:
         p_value, test = _sign_flip(differences, seed), "sign flip"
     return Comparison(
-        len(first), float(differences.mean()), float(low), float(high), only_first, only_second, p_value, test
+        len(first), float(differences.mean()), low, high, only_first, only_second, p_value, test
     )
+
+
+def _interval(values: np.ndarray, seed: int, *, lowest: float) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of values from ``lowest`` to 1.
+
+    Resamples of equal values are all alike, which says nothing of the items that were not asked. So many equal ones in a row
+    mean with the same confidence that at least the share ``_TAILS[0] ** (1 / n)`` of all items is like them; the others may
+    have any value.
+    """
+    value = float(values[0])
+    if (values != value).any():
+        low, high = np.quantile(_resampled_means(values, seed), _TAILS)
+        return float(low), float(high)
+    alike = _TAILS[0] ** (1 / len(values))
+    return alike * value + (1 - alike) * lowest, alike * value + (1 - alike)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

@@ -86,3 +86,19 @@ def test_comparison_of_shares_flips_signs() -> None:
 def test_comparison_refuses_unequal_lists() -> None:
     with pytest.raises(ValueError, match="same items"):
         compare([1], [1, 0])
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0), (1.0, 0.0), (0.5, 0.75)])
+@pytest.mark.parametrize("n", [1, 5, 120])
+def test_items_that_all_have_the_same_difference_leave_room_for_others(
+    first: float, second: float, n: int
+) -> None:
+    """Their resamples are all alike: one task without a difference gave an interval of +0.0 to +0.0 points."""
+    found = compare([first] * n, [second] * n)
+    value = second - first
+    assert found.low <= value <= found.high and found.high - found.low > 1 / n
+    assert found.low >= -1 and found.high <= 1
+    # the least share of the items like those that were asked, of which n alike turn up in one of 40 evaluations
+    assert found.high == pytest.approx(1 - (1 - value) * 0.025 ** (1 / n))
+    share = bootstrap_mean([0.5] * n)
+    assert 0 <= share.low < 0.5 < share.high <= 1
