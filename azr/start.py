@@ -1,5 +1,5 @@
-"""Checks that a command makes before anything else is imported: is this a suitable Python, does a file shadow
-a module, can every file name be encoded?
+"""Checks that a command makes before anything else is imported: is this a suitable Python on a suitable
+system, does a file shadow a module, can every file name be encoded?
 
 Only ``os`` and ``sys`` here, in a syntax that earlier versions of Python read too.
 """
@@ -39,6 +39,11 @@ def start(name: str) -> None:
 
 def check_start(name: str) -> None:
     """Ends the process with a sentence where the command cannot work, or restarts it with file names in UTF-8."""
+    if sys.platform != "linux":  # Windows has no fcntl, and no other system the pinned packages
+        sys.exit(
+            f"{name}: Linux is needed, and {sys.executable} is a Python for {sys.platform}. "
+            "On Windows, install and start it inside WSL2 (docs/howto/wsl2.md)"
+        )
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(

@@ -4,6 +4,10 @@
 # AZR_SET=gpu or AZR_SET=cpu names the set; else it is the GPU one where a card can be used.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as: sh FILE, zsh FILE
 set -euo pipefail
+if [ "$(uname -s)" != Linux ]; then
+    echo "setup: Linux is needed, and this is $(uname -s). On Windows, start it inside WSL2 (docs/howto/wsl2.md)" >&2
+    exit 2
+fi
 if [ -n "${PYTHONHOME:-}" ]; then
     echo "setup: PYTHONHOME=$PYTHONHOME is set, with which no other Python starts; going on without it" >&2
     unset PYTHONHOME

@@ -121,6 +121,15 @@ def test_the_set_follows_the_card(
     assert again.returncode == 0 and (venv / "log").read_text() == log, "a second run installs nothing"
 
 
+def test_another_system_is_told_before_anything_is_installed(tmp_path: Path) -> None:
+    """Git Bash on Windows, or a Mac; pip would look for packages that there are none of."""
+    (tmp_path / "uname").write_text("#!/bin/sh\necho MINGW64_NT-10.0\n")
+    (tmp_path / "uname").chmod(0o755)
+    answer, venv = setup(tmp_path, None, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert answer.returncode == 2 and "Linux is needed, and this is MINGW64_NT-10.0" in answer.stderr
+    assert not (venv / "log").exists()
+
+
 @pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has cards of its own")
 def test_the_other_engine_is_taken_out_before(tmp_path: Path) -> None:
     setup(tmp_path, GOOD, AZR_SET="cpu")

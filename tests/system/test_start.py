@@ -42,6 +42,16 @@ def test_another_python_is_told_which_to_take(
     assert f"3.12 is needed, and {sys.executable} is {'.'.join(map(str, version))}" in str(end.value)
 
 
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_another_system_is_told_where_to_start_it(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was "the package fcntl is not installed", with an environment to start it in that cannot be made there."""
+    monkeypatch.setattr(start.sys, "platform", system)
+    monkeypatch.setattr(start.sys, "version_info", (3, 13, 0))  # the one that Windows installs
+    with pytest.raises(SystemExit) as end:
+        start.check_start("run")
+    assert "Linux is needed" in str(end.value) and "inside WSL2" in str(end.value)
+
+
 @pytest.mark.parametrize("made", [True, False])
 def test_a_python_without_the_packages_is_told_which_to_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
