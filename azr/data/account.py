@@ -80,11 +80,18 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     # a user wonders about files, not about every merge
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     left_out = Account.of(brought).left_out
-    leaked, alike = (left_out.get(reason.value, 0) for reason in (Reason.LEAKED, Reason.SHAPE_CAP))
+    leaked, inputs, alike = (
+        left_out.get(reason.value, 0) for reason in (Reason.LEAKED, Reason.PROGRAM_CAP, Reason.SHAPE_CAP)
+    )
     if leaked:
         lines.append(
             f"{Reason.LEAKED.value}: {leaked} too similar to a task in the probe or evaluation files; left out, so that scores on "
             "those mean something (expected where seeds and probes come from the same families, as with the bundled tiny model)"
+        )
+    if inputs:
+        lines.append(
+            f"{Reason.PROGRAM_CAP.value}: {inputs} further inputs of programs that have enough of them; data.max_inputs_per_program "
+            "says how many are taken (0 = all)"
         )
     if alike:
         lines.append(
