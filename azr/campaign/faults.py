@@ -8,6 +8,7 @@ program took) is tried again.
 from __future__ import annotations
 
 import re
+import sysconfig
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,6 +24,7 @@ class FaultKind(str, Enum):
     CONFIGURATION = "the configuration is refused"
     MODEL = "the model cannot be loaded"
     DEVICE = "the card cannot be used"
+    COMPILER = "the card's programs cannot be compiled"
     MEMORY = "memory ran out"
     PASSING = "the machine was busy, or the trainer was killed"
     NO_RAY = "Ray's processes do not find each other in time"
@@ -36,6 +38,8 @@ _REMEDIES = {
     FaultKind.CONFIGURATION: "Correct the setting that it names and start again",
     FaultKind.MODEL: f"Check the files of model.path={{model}}; `{command('doctor')}` checks them too",
     FaultKind.DEVICE: f"`nvidia-smi` and `{command('doctor')}` say more; where they find nothing wrong, reboot, or {AFTER_SUSPEND}",
+    FaultKind.COMPILER: "Install a C compiler and Python's headers, as in: sudo apt-get install gcc "
+    f"python{sysconfig.get_python_version()}-dev; if they are there, the trainer's log has what the compiler says",
 }
 _LOADERS = {
     "from_pretrained", "load_weights", "load_model", "get_model", "get_tokenizer", "hf_tokenizer", "load_state_dict_from_file",
@@ -53,6 +57,8 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
         r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|No available memory for the cache blocks|CUDNN_STATUS_ALLOC_FAILED"
         r"|less than desired GPU memory utilization|Bus error",
     ),
+    # before the card: Triton's command line names libcuda.so
+    (FaultKind.COMPILER, r"Failed to find C compiler|Command '\['[^']*(gcc|clang|cc)\b"),
     (
         FaultKind.DEVICE,
         r"No CUDA GPUs are available|CUDA driver version is insufficient|no NVIDIA driver|NVIDIA driver on your system is too old"

@@ -16,6 +16,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,10 @@ def python_findings() -> Iterator[Finding]:
     if shutil.which("cc") is None and shutil.which("gcc") is None and shutil.which("clang") is None:
         fix = "sudo apt-get install gcc (Triton compiles its launchers with it)"
         yield warning("C compiler", "none found", fix)
+    header = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")
+    if not header.is_file():
+        fix = f"sudo apt-get install python{sysconfig.get_python_version()}-dev (Triton compiles its launchers against them)"
+        yield warning("Python headers", f"{header} does not exist", fix)
 
 
 def package_findings(

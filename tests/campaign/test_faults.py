@@ -254,6 +254,24 @@ def test_a_card_that_is_lost_after_a_suspend_is_told_with_the_module() -> None:
     assert fault.final("", has_trained=True) and "modprobe nvidia_uvm" in fault.sentence("m")
 
 
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "RuntimeError: Failed to find C compiler. Please specify via CC environment variable or set triton.knobs.build.impl.",
+        "torch._inductor.exc.InductorError: RuntimeError: Failed to find C compiler. Please specify via CC environment variable",
+        "subprocess.CalledProcessError: Command '['/usr/bin/gcc', '/tmp/tmpa/cuda_utils.c', '-O3', '-shared', '-fPIC', '-o', "
+        "'/tmp/tmpa/cuda_utils.so', '-l:libcuda.so.1', '-I/usr/include/python3.12']' returned non-zero exit status 1.",
+    ],
+)
+def test_kernels_that_cannot_be_compiled_end_the_run_with_what_to_install(raised: str) -> None:
+    """As in a slim container or without python3-dev. The second start told the same, and a missing Python.h was a card that
+    cannot be used, because Triton's command names libcuda.so."""
+    log = f'Traceback (most recent call last):\n  File "/x/triton/runtime/build.py", line 9, in _build\n    g()\n{raised}\n'
+    fault = read_fault(1, log)
+    assert fault.kind is FaultKind.COMPILER and fault.final("", has_trained=True)
+    assert "apt-get install gcc python3." in fault.sentence("m") and "nvidia-smi" not in fault.sentence("m")
+
+
 def test_ray_that_never_comes_up_is_told_after_two_starts() -> None:
     head = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
     words = "The current node timed out during startup. This could happen because some of the raylet failed to startup"

@@ -44,6 +44,14 @@ def test_healthy_card_is_healthy():
     assert not problems(doctor.ipc_findings({"works": True}))
 
 
+def test_headers_that_triton_compiles_against(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.sysconfig, "get_path", lambda *_: str(tmp_path))
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: "/usr/bin/gcc")
+    only(doctor.python_findings(), "Python.h", "apt-get install python3.", "-dev")
+    (tmp_path / "Python.h").touch()
+    assert not problems(doctor.python_findings())
+
+
 def test_driver_of_cuda_12_8_gets_the_way_out():
     only(driver_findings("570.86.10", is_wsl=False), "570.86.10", "580", "CUDA 13", "12.8")
     only(driver_findings("572.16", is_wsl=True), "driver for Windows")
