@@ -37,6 +37,7 @@ from azr.cli.numbers import above_zero, card_gib, count, memory_gib
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
+from azr.errors import ConfigError
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
 from azr.system.disks import free_gib
@@ -177,13 +178,26 @@ def _answer(fitting: Sequence[str]) -> str:
 
 
 def _recipes(overrides: Sequence[str], machine: Machine) -> dict[str, Config]:
-    """Every recipe under the overrides, or the one that they name, as it would run on this machine."""
+    """Every recipe under the overrides, or the one that they name, as it would run on this machine.
+
+    One of many that refuses them (two cards, for adapters) is left out and told.
+
+    Raises:
+        ConfigError: none takes them.
+    """
     named = [item.removeprefix("recipe=") for item in overrides if item.startswith("recipe=")]
     others = [item for item in overrides if not item.startswith("recipe=")]
-    composed = {
-        name: from_container(compose_container([f"recipe={name}", *others]))
-        for name in named[-1:] or recipe_names()
-    }
+    composed: dict[str, Config] = {}
+    refused: dict[str, ConfigError] = {}
+    for name in named[-1:] or recipe_names():
+        try:
+            composed[name] = from_container(compose_container([f"recipe={name}", *others]))
+        except ConfigError as error:
+            refused[name] = error
+    if not composed:
+        raise next(iter(refused.values()))
+    for name, error in refused.items():
+        print(f"recipe={name} is left out: {error}", file=sys.stderr)
     return {name: fit_card(config, machine, shape_for(config)).config for name, config in composed.items()}
 
 

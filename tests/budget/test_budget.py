@@ -16,7 +16,7 @@ from azr.cli.preflight import _answer
 from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
-from azr.errors import BudgetError, ModelError
+from azr.errors import BudgetError, ConfigError, ModelError
 from azr.run.identity import SETTINGS
 from azr.system.hardware import Gpu, Machine
 
@@ -317,6 +317,22 @@ def test_proposals_leave_out_what_others_hold_of_the_card(tmp_path, monkeypatch,
     assert {name: mark == "fits" for name, mark in marks.items()} == fits
     assert preflight.main(["--propose", "recipe=0_5b_16gb"]) == 1
     assert "none of them fits this machine" in capsys.readouterr().out
+
+
+def test_a_recipe_that_refuses_a_setting_does_not_hide_the_proposals(tmp_path, monkeypatch, capsys):
+    """Two cards: the first recipe with adapters ended the command, without a table."""
+    described = tmp_path / "machine.json"
+    described.write_text(json.dumps({"gpus": [{"total_gib": 16.0}, {"total_gib": 12.0}], "ram_gib": 64}))
+    monkeypatch.setenv("AZR_MACHINE", str(described))
+    assert preflight.main(["--propose", "train.n_gpus_per_node=2"]) == 0
+    told = capsys.readouterr()
+    assert (
+        "fits  0_5b_8gb" in told.out and "recipe=3b_lora_16gb is left out: train.compile_layers" in told.err
+    )
+    with pytest.raises(ConfigError, match="several GPUs"):
+        preflight.main(["--propose", "train.n_gpus_per_node=2", "recipe=3b_lora_16gb"])
+    with pytest.raises(ConfigError, match="no configuration key"):
+        preflight.main(["--propose", "train.n_gpu=2"])
 
 
 def test_speed_model_by_hand():
