@@ -12,6 +12,7 @@ _EQUALS = "\uff1d"
 _UNSEEN = "\u00a0\u00ad\u2007\u200b\u2060\u202f\ufeff"
 """Blanks of web pages and chat windows, at which no shell splits, and what has no width."""
 _KEY_BEHIND = re.compile(f"[{_UNSEEN}]+[a-z_.]+=")
+_NUMBER = re.compile(rf"[{_DASHES}-]?[\d.]+([eE][{_DASHES}-]?\d+)?")
 
 
 def pasted_sentence(word: str) -> str:
@@ -33,6 +34,8 @@ def pasted_sentence(word: str) -> str:
     if word[:1] and word[0] in _DASHES:
         rest = word.lstrip(_DASHES + "-")
         return f"{word!r} begins with a typographic dash, as text processors write it; type {'-' if len(rest) == 1 else '--'}{rest}"
+    if _NUMBER.fullmatch(value) and (typed := re.sub(f"[{_DASHES}]", "-", value)) != value:
+        return f"{word!r} has a typographic minus, as web pages and papers write it; type {key}={typed}"
     if _EQUALS in word and "=" not in word:
         return f"{word!r} holds a full-width {_EQUALS}; type ="
     if _in_marks(word, _QUOTES) or _in_marks(value, _QUOTES):

@@ -127,7 +127,11 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}{percent}"
     if first["type"] in _NO_NUMBER:
         whole = "int" in first["type"] or _plain(hint) is int
-        return f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}"
+        is_off = wanted == NOT_NEGATIVE and str(value).lower() in _OFF
+        off = ". 0 switches off what can be (docs/configuration.md says what it means)" if is_off else ""
+        return (
+            f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}{off}"
+        )
     if first["type"] in ("list_type", "tuple_type") and isinstance(value, str):
         return f"{key} is {value!r}; it must be a list: [{value}]"
     quotes = f"; in a file, text that looks like {type(value).__name__} is quoted"
@@ -135,6 +139,8 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
     return told + quotes if first["type"] == "string_type" else told
 
 
+_OFF = {"off", "no", "none", "null", "never", "false", "disabled", "unlimited", "infinite"}
+"""What people type to switch off what a number turns on."""
 _NO_NUMBER = {"float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"}
 _OF_LIMITS = {
     "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number",

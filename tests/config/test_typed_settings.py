@@ -62,6 +62,10 @@ def test_paths_of_windows_say_where_wsl_has_them(
     [
         ("#", "'#' begins a comment, which this shell hands on"),
         ("#another", "leave it out, with all that follows"),
+        (
+            "train.learning_rate=1e\u22126",
+            "has a typographic minus, as web pages and papers write it; type train.learning_rate=1e-6",
+        ),
         ("\u2013\u2013cfg", "typographic dash, as text processors write it; type --cfg"),
         ("\u2014cfg", "type --cfg"),
         ("\u2212h", "type -h"),
@@ -83,6 +87,7 @@ def test_what_a_pasted_command_brings_along(word: str, told: str, capsys: pytest
     [
         "name=it's",
         "name=\u00fc \u2013 x",
+        "name=2026\u201311\u201328",
         "model.path='/m/x y'",
         "runs/\u201ea\u201c/b",
         "data.extra_files=['a','b']",
@@ -251,6 +256,8 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("--recipe=cpu_tiny", "settings have no dashes; write recipe=cpu_tiny$"),
         ("seed=a=b", "seed=a=b: the value cannot be read"),
         ("seed=x", "seed is 'x'; it must be a whole number"),
+        ("train.verdict_samples=off", "must be a whole number. 0 switches off what can be"),
+        ("campaign.hours=unlimited", "must be a number of hours. 0 switches off what can be"),
         ("seed=1795833812499783335", r"^seed is 1795833812499783335; it must be from 0 to 4294967295$"),
         ("seed=-1", "^seed is -1; it must be from 0 to 4294967295$"),
         ("runs_dir=", "^runs_dir is ''; it cannot be empty$"),
