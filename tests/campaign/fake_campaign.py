@@ -3,6 +3,7 @@ child."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -150,6 +151,7 @@ class Driver:
         self.run = run
         self.pid = os.fork()
         if self.pid == 0:
+            gc.freeze()  # what other tests left in this process (Ray, torch) aborts when a fork collects it
             status = 70
             try:
                 os.setsid()
