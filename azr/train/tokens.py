@@ -18,6 +18,7 @@ import jinja2
 
 from azr.errors import ModelError
 from azr.models.tokenizer_files import named_end_tokens
+from azr.models.weight_files import read_json_file
 from azr.parsing.response import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from azr.system.files import write_json_atomic
 from azr.tasks import Prompt
@@ -132,17 +133,23 @@ def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
 
 
 def keep_generation_settings(model_folder: Path, saved: Path) -> None:
-    """Makes a saved model end its responses where the one in ``model_folder`` does.
+    """Makes a saved model end its responses where the one in ``model_folder`` does, and at the tokenizer's own end token, which
+    ends them here as well and which programs that go by the settings would pass over.
 
     verl leaves generation settings out that transformers calls invalid (a temperature without ``do_sample``),
     and puts the tokenizer's end token in place of several in config.json.
     """
     name = "generation_config.json"
     ends = named_end_tokens(model_folder)
-    if (model_folder / name).is_file():
+    own = read_json_file(saved / "config.json").get("eos_token_id")
+    every = [*ends, *([own] if isinstance(own, int) and own not in ends else [])]
+    given = (model_folder / name).is_file()
+    if given and len(every) == len(ends):
         shutil.copyfile(model_folder / name, saved / name)
-    elif ends and ends != named_end_tokens(saved):
-        write_json_atomic(saved / name, {"eos_token_id": list(ends)})
+    elif given:
+        write_json_atomic(saved / name, {**read_json_file(model_folder / name), "eos_token_id": every})
+    elif tuple(every) != named_end_tokens(saved):
+        write_json_atomic(saved / name, {"eos_token_id": every})
 
 
 def response_text(tokenizer: Any, ids: Sequence[int]) -> str:
