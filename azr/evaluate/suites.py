@@ -55,6 +55,7 @@ _FROM_FILE: dict[str, Callable[..., Suite]] = {
     "gsm8k": gsm8k_suite,
 }
 """Suites that are made from their authors' file."""
+HUMANEVAL_ITEMS = 164
 _REASONED = ("cruxeval-i", "cruxeval-o", "livecodebench-execution")
 SUITE_STYLES = {
     "probes": ("frame",),
@@ -142,12 +143,23 @@ def build_suite(
         source = "shipped general seeds, since the model belongs to no run"
         return proposal_suite(SHIPPED_SEEDS, config, fits, source=source)
     if name == "humaneval":
-        return humaneval_suite(config, style, speaker, file)
+        return _told_if_partial(humaneval_suite(config, style, speaker, file))
     if file is None:
         raise ConfigError(
             f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"
         )
-    return _FROM_FILE[name](file, config=config, style=style, speaker=speaker)
+    return _told_if_partial(_FROM_FILE[name](file, config=config, style=style, speaker=speaker))
+
+
+def _told_if_partial(suite: Suite) -> Suite:
+    """With a note where a file of HumanEval, also the longer tests, lacks items: a download may break off between two."""
+    there = sum(
+        item.item_id.startswith("HumanEval/") for item in suite.items
+    )  # an own file in its form has other ids
+    if not there or there + len(suite.left_out) >= HUMANEVAL_ITEMS:
+        return suite
+    note = f"the file has {there} of HumanEval's {HUMANEVAL_ITEMS} items, so this is no score to set beside published ones"
+    return replace(suite, notes=(*suite.notes, note))
 
 
 def sandbox_config(base: SandboxConfig | None = None) -> SandboxConfig:

@@ -18,6 +18,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate.answers import Answer
 from azr.evaluate.evalplus import as_python
+from azr.evaluate.humaneval import read_problems
 from azr.evaluate.items import Rating, Speaker, Suite
 from azr.evaluate.livecodebench import pickled_text, same_lines
 from azr.evaluate.scoring import judge_all
@@ -79,6 +80,17 @@ def test_mbpp_in_both_published_forms(tmp_path: Path, sandbox: Sandbox) -> None:
         found = verdicts(suite, [("mbpp/11", right), ("mbpp/12", right), ("mbpp/11", "no idea")], sandbox)
         assert [each.score for each in found] == [1, 0, 0]
         assert found[1].reason == "wrong"
+
+
+def test_a_part_of_a_published_suite_is_told_from_the_whole(tmp_path: Path) -> None:
+    """A download that broke off between two lines was scored as HumanEval."""
+    rows = [dict(row) for row in read_problems()]
+    part = write(tmp_path / "part.jsonl", rows[:7])
+    own = write(tmp_path / "own.jsonl", [{**row, "task_id": f"mine/{n}"} for n, row in enumerate(rows[:7])])
+    [note] = build_suite(f"humaneval={part}", CONFIG, style="native").notes
+    assert "the file has 7 of HumanEval's 164 items" in note
+    for whole in ("humaneval", f"humaneval={own}"):
+        assert not build_suite(whole, CONFIG, style="native").notes
 
 
 def test_mbpp_for_a_model_that_continues_text(tmp_path: Path, sandbox: Sandbox) -> None:
