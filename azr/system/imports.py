@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shutil
 import site
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
@@ -228,9 +229,13 @@ def require_engine(device: str) -> None:
         device: ``cuda`` or ``cpu``, what the run computes on.
 
     Raises:
-        ConfigError: the installed engine computes on the other one only.
+        ConfigError: the installed engine computes on the other one only, or lacks a program that it calls.
     """
     build = engine_build()
+    if build == device == "cpu" and shutil.which("lscpu") is None:
+        raise ConfigError(
+            "there is no lscpu, by which the engine finds its cores; install util-linux, or put /usr/bin on PATH"
+        )
     if build in ("", device):
         return
     if device == "cpu":

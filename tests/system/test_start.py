@@ -14,6 +14,8 @@ import pytest
 from azr import start
 from azr.campaign.faults import Fault, FaultKind
 from azr.cli import run_command
+from azr.errors import ConfigError
+from azr.system import imports
 from azr.system.imports import loader_advice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,3 +160,12 @@ def test_a_folder_that_is_gone(
     for words in (["run", "recipe=cpu_tiny"], ["report", "x"], ["doctor", "--quick"]):
         assert run_command(words[0], words[1:]) == 2
         assert "cd to another one" in capsys.readouterr().err
+
+
+def test_an_image_without_lscpu_is_told_what_the_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two starts of the trainer, then that a command returned non-zero exit status 127."""
+    monkeypatch.setattr(imports, "engine_build", lambda: "cpu")
+    imports.require_engine("cpu")
+    monkeypatch.setattr(imports.shutil, "which", lambda _: None)
+    with pytest.raises(ConfigError, match=r"no lscpu.*util-linux"):
+        imports.require_engine("cpu")
