@@ -10,7 +10,4 @@ cd "$AZR_ROOT"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/pyright
-# All of them: two at a time, each file in one process, since its tests share what they start. In this order, those that fork come
-# before those that start threads of Ray and torch.
-[ $# -gt 0 ] || set -- -n 2 --dist loadfile --no-loadscope-reorder
 .venv/bin/python -m pytest "$@"
