@@ -68,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of answers and results (default: RUN/evaluations, or evaluations here)",
     )
     parser.add_argument(
-        "--limit", type=count, default=0, metavar="N", help="only N items of each suite, evenly spaced"
+        "--limit",
+        type=count,
+        default=0,
+        metavar="N",
+        help="only N items of each suite, all kinds in proportion",
     )
     parser.add_argument("--restart", action="store_true", help="discard answers given under other settings")
     asking = parser.add_argument_group("how models are prompted (default: as in their run)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,10 +126,19 @@ def suite_fingerprint(suite: Suite) -> str:
 
 
 def evenly(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most ``limit`` items, evenly spaced, in order; 0 takes all."""
+    """At most ``limit`` items in their order, the same ones each time; 0 takes all.
+
+    Of one kind: evenly spaced. Of several: of each its share, drawn, because files of tasks repeat their kinds and
+    families in cycles, of which every k-th item meets some and misses others.
+    """
     if not limit or limit >= len(items):
         return list(items)
-    return [items[index * len(items) // limit] for index in range(limit)]
+    places = list(range(len(items)))
+    if len({item.kind for item in items}) > 1:
+        random.Random(0).shuffle(places)
+        places.sort(key=lambda place: items[place].kind)
+    chosen = (places[index * len(places) // limit] for index in range(limit))
+    return [items[place] for place in sorted(chosen)]
 
 
 def everything_fits(prompt: Prompt) -> bool:

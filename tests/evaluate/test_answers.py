@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
 from azr.evaluate.evaluation import Options, decoding, evaluate
-from azr.evaluate.items import evenly, suite_fingerprint
+from azr.evaluate.items import Item, evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.scoring import judge_all, score, score_table, verdict_lines
 from azr.evaluate.suites import build_suite
@@ -25,7 +26,7 @@ from azr.programs.rename import rename_function
 from azr.sandbox import Sandbox
 from azr.system.files import append_jsonl, write_jsonl_atomic
 from azr.system.hashes import sampling_seed
-from azr.tasks import Task, TaskType
+from azr.tasks import Prompt, Task, TaskType
 
 COMPACT = SelfPlayConfig(frame="compact")
 
@@ -76,14 +77,35 @@ def test_a_suite_s_fingerprint_follows_its_prompts() -> None:
     )
 
 
+QUESTION = Prompt((), raw=False)
+
+
 def test_a_limit_takes_items_evenly() -> None:
-    items = probe_suite(PROBE_FILE, COMPACT).items
-    chosen = evenly(items, 7)
-    assert len(chosen) == 7
-    positions = [items.index(item) for item in chosen]
-    assert positions == sorted(positions)
+    items = [Item(str(number), "suite", QUESTION) for number in range(164)]
+    positions = [items.index(item) for item in evenly(items, 7)]
+    assert len(positions) == 7 and positions == sorted(positions)
     assert {b - a for a, b in itertools.pairwise(positions)} <= {len(items) // 7, len(items) // 7 + 1}
     assert evenly(items, 0) == list(items)
+
+
+@pytest.mark.parametrize("limit", [10, 20, 40, 100, 120, 200, 300])
+def test_a_limit_takes_each_task_type_in_proportion(limit: int) -> None:
+    """The bundled model's probes repeat their types and families in cycles: 200 of 600 had no induction task, and half of
+    the families."""
+    rows = [
+        json.loads(line)
+        for name in ("azr_tiny_heldout", "azr_tiny_train_families")
+        for line in PROBE_FILE.with_name(f"{name}.jsonl").read_text().splitlines()
+    ]
+    items = [Item(str(number), row["task_type"], QUESTION) for number, row in enumerate(rows)]
+    chosen = evenly(items, limit)
+    assert len({item.item_id for item in chosen}) == limit and chosen == evenly(items, limit)
+    whole, part = (Counter(item.kind for item in some) for some in (items, chosen))
+    assert all(abs(part[kind] - count * limit / len(items)) <= 1 for kind, count in whole.items())
+    families = Counter(rows[int(item.item_id)]["family"] for item in chosen)
+    if limit >= 100:
+        expected = Counter(row["family"] for row in rows)
+        assert all(families[name] > 0.3 * count * limit / len(rows) for name, count in expected.items())
 
 
 def gold_answer(task: Task) -> str:
