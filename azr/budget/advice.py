@@ -10,6 +10,7 @@ largest that fits a machine.
 from __future__ import annotations
 
 import json
+import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Fit:
     """The cheapest change found; None when it fits, or when nothing here makes it fit."""
     kept: tuple[str, ...] = ()
     """Keys that no change may touch, because the run has begun with them."""
+    wsl: str = ""
+    """Where host memory is short under WSL2: how to give it more."""
 
     @property
     def fits(self) -> bool:
@@ -120,7 +123,19 @@ def judge_fit(
     if shortages and advise:
         judged = partial(judge_fit, machine=machine, shape=shape, free_disk_gib=free_disk_gib, advise=False)
         advice = _cheapest_change(config, kept, judged)
-    return Fit(result, gpu, ram, free_disk_gib, shortages, advice, kept)
+    wsl = wsl_memory(machine, result.ram.gib + config.budget.ram_reserve_gib) if result.ram.gib > ram else ""
+    return Fit(result, gpu, ram, free_disk_gib, shortages, advice, kept, wsl)
+
+
+def wsl_memory(machine: Machine, needed_gib: float) -> str:
+    """How to give WSL2 as much memory as is needed; empty elsewhere. How much Windows has cannot be seen from inside."""
+    if not machine.is_wsl:
+        return ""
+    setting = math.ceil(1.04 * needed_gib)  # Linux sees 3 % less than the setting
+    return (
+        f"WSL2 has {machine.ram_gib:.1f} GiB, by default at most half of the computer's memory. If the computer has {setting + 3} GB "
+        f"or more: write memory={setting}GB into C:\\Users\\<you>\\.wslconfig, section [wsl2], then wsl --shutdown"
+    )
 
 
 def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
@@ -189,6 +204,8 @@ def fit_refusal(verdict: Fit, shortages: list[Shortage], run: RunDir) -> str:
     lines = ["this run does not fit this machine."]
     lines += [f"  {shortage}" for shortage in shortages]
     names = sorted({shortage.resource for shortage in shortages})
+    if "ram" in names and verdict.wsl:
+        lines.append(f"  {verdict.wsl}")
     if "disk" in names:
         lines.append(
             f"  this is the disk of {run.checkpoints.resolve()}: free some space, or put runs elsewhere with runs_dir=FOLDER"

@@ -155,6 +155,14 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
     fitting = [item.recipe for item in proposals if item.fits]
     if not options.json:
         print("\n" + _answer(fitting))
+        needs = {
+            item.recipe: item.verdict
+            for item in proposals
+            if item.verdict.wsl and {shortage.resource for shortage in item.verdict.shortages} == {"ram"}
+        }
+        if needs:
+            least = min(needs, key=lambda name: needs[name].estimate.ram.gib)
+            print(f"recipe={least} lacks only host memory: {needs[least].wsl}")
         busy = next((item for item in proposals if item.verdict.fits and item.in_use), None)
         if busy is not None:
             held_gib = max(gpu.used_gib for gpu in machine.cards)

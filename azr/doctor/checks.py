@@ -135,9 +135,6 @@ def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) ->
     yield note(
         "WSL2", f"{machine.ram_gib:.0f} GiB of host memory; Windows gives WSL half of its memory by default"
     )
-    if machine.ram_gib < 15:
-        fix = "in C:\\Users\\<you>\\.wslconfig, section [wsl2]: memory=24GB (of 32), then wsl --shutdown"
-        yield warning("WSL2 memory", f"{machine.ram_gib:.1f} GiB", fix)
     if environment.get("VLLM_WSL2_ENABLE_PIN_MEMORY") != "1":
         if kernel >= WSL_PINNED_KERNEL:
             fix = "export VLLM_WSL2_ENABLE_PIN_MEMORY=1 (this kernel can pin memory)"
@@ -238,7 +235,8 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         advice = "another name=, and a smaller recipe" if kept else "a smaller recipe"
         if verdict.advice:
             advice = " ".join(verdict.advice.settings)
-        yield problem("fit", str(shortage), f"{advice} ({command('preflight')})")
+        advice += f" ({command('preflight')})"
+        yield problem("fit", str(shortage), (shortage.resource == "ram" and verdict.wsl) or advice)
     if in_use := card_in_use(config, machine, shape):
         yield problem("GPU memory", in_use, CLOSE_THEM)
     if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:

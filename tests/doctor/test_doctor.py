@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from azr.budget.advice import require_fit
+from azr.cli import preflight
 from azr.config import Config
 from azr.config.load import load_config
 from azr.doctor import checks as doctor
 from azr.doctor.card import driver_findings
 from azr.doctor.checks import Level
-from azr.system.hardware import Gpu, Machine, device_for
+from azr.errors import BudgetError
+from azr.system.hardware import Gpu, Machine, detect, device_for
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD = Gpu("RTX 5080", 15.92, 15.4, (12, 0), "581.29", "GPU-5080")
@@ -164,11 +167,31 @@ def test_broken_torch_is_a_finding():
 
 
 def test_wsl():
-    small = replace(MACHINE, ram_gib=7.7, is_wsl=True)
-    subjects = [finding.subject for finding in problems(doctor.wsl_findings(small, {}, (5, 15, 167)))]
-    assert subjects == ["WSL2 memory", "pinned memory"]
+    only(doctor.wsl_findings(MACHINE, {}, (5, 15, 167)), "vLLM leaves it off under WSL")
     assert not problems(doctor.wsl_findings(MACHINE, {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}, (5, 15, 167)))
     assert any("wsl --update" in finding.fix for finding in doctor.wsl_findings(MACHINE, {}, (4, 19, 84)))
+
+
+def test_too_little_memory_for_wsl_is_told_in_all_places(tmp_path, monkeypatch, capsys):
+    """Only the doctor knew of WSL2's limit, and said "24GB (of 32)" to a laptop of 16 GB, beside a smaller recipe, of which
+    there was none."""
+    described = tmp_path / "machine.json"
+    described.write_text(json.dumps({"gpus": [{"total_gib": 8.0}], "ram_gib": 7.6, "is_wsl": True}))
+    monkeypatch.setenv("AZR_MACHINE", str(described))
+    config, machine = load_config(["recipe=0_5b_8gb"]).config, detect()
+    told = "If the computer has 18 GB or more: write memory=15GB into C:\\Users\\<you>\\.wslconfig"
+    only(doctor.fit_findings(machine, config, tmp_path), "needs 11.9 GiB, has 5.6", told)
+    with pytest.raises(BudgetError) as refused:
+        require_fit(config, machine, tmp_path)
+    assert told in str(refused.value)
+    assert preflight.main(["recipe=0_5b_8gb", f"runs_dir={tmp_path}"]) == 1
+    assert told in capsys.readouterr().out
+    assert preflight.main(["--propose"]) == 1
+    assert "recipe=cpu_tiny lacks only host memory: WSL2 has 7.6 GiB" in capsys.readouterr().out
+    assert preflight.main(["--propose", "--ram", "13"]) == 0, "what the sentence for the tiny model says"
+    with pytest.raises(BudgetError) as refused:
+        require_fit(config, replace(machine, is_wsl=False), tmp_path)
+    assert "WSL" not in str(refused.value)
 
 
 def test_environment():
