@@ -3,6 +3,7 @@ run is changed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,9 +29,11 @@ class Difference:
     remedy: str
     """What continues the run: a setting for its command line, or files to put back."""
     is_setting: bool = True
+    set_in: str = ""
+    """File and line that set it now; empty for what was typed."""
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.before} at its start, {self.now} now"
+        return f"{self.key}: {self.before} at its start, {self.now} now{self.set_in and f' ({self.set_in})'}"
 
 
 def settle_identity(run: RunDir, config: Config) -> str:
@@ -72,8 +75,11 @@ def settle_identity(run: RunDir, config: Config) -> str:
     return ""
 
 
-def require_same_run(run: RunDir, config: Config) -> None:
+def require_same_run(run: RunDir, config: Config, place: Callable[[str], str] = lambda _: "") -> None:
     """As ``settle_identity``, without writing, and without fetching a model.
+
+    Args:
+        place: key -> file and line that set it now (``azr.config.load.Loaded``).
 
     Raises:
         RunError: this start would make another run of it.
@@ -110,7 +116,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
         if before != after and not (name == "frame" and _is_moved_frame(run, after)):
             differing.append(_difference(key, str(before), str(after)))
     if differing:
-        raise RunError(identity_refusal(run, differing))
+        raise RunError(identity_refusal(run, [replace(item, set_in=place(item.key)) for item in differing]))
 
 
 def _is_moved_frame(run: RunDir, now: str) -> bool:

@@ -245,6 +245,12 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "references: -1",
         r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be",
     ),
+    (
+        "recipe/cpu_tiny.yaml",
+        "",
+        "\nrecipe: 0_5b_8gb\n",
+        r"cpu_tiny\.yaml, line \d+: a recipe that builds on another .* write defaults: \[0_5b_8gb, _self_\]$",
+    ),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
     (
         "pipeline.yaml",
