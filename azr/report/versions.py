@@ -4,7 +4,9 @@ is imported."""
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -41,11 +43,17 @@ def version_text() -> str:
 
 
 def _commit() -> str:
-    """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git checkout."""
+    """The commit of the project that is checked out, with ``+`` where files differ from it; empty where the project is no
+    clone. A repository around it (of the home folder) or named by ``GIT_DIR`` is not asked."""
+    if not (PROJECT / ".git").exists():
+        return ""
     describe = ("describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
+    environment = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG)", name)}
     try:
         command = ["git", "-C", str(PROJECT), *describe]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
