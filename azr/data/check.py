@@ -22,7 +22,6 @@ from azr.data.sources import (
     other_run_sources,
     refuse_missing,
     unread_files,
-    unread_names,
     user_sources,
 )
 from azr.errors import AzrError, DataError
@@ -33,6 +32,7 @@ _COPIES = (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR)
 _CAPS = (Reason.PROGRAM_CAP, Reason.SHAPE_CAP, Reason.POOL_CAP)
 _IN_ANOTHER_FORM = {reason.value for reason in (*_COPIES, *_CAPS)}
 """Left out since a better one of the kind is in the pool: the file was of use."""
+_SHOWN_FILES = 5
 
 
 def require_readable(config: DataConfig, run: RunDir) -> None:
@@ -128,7 +128,8 @@ def passed_over(names: Iterable[str]) -> list[str]:
     """A line for each configured folder that holds files which are not read."""
     lines = []
     for name in names:
-        if files := unread_files(find(name)):
-            count, were = counted(len(files), "other file"), "was" if len(files) == 1 else "were"
-            lines.append(f"{name}: {count} in it {were} not read ({unread_names(files)})")
+        if files := [file.name for file in unread_files(find(name))]:
+            more = ["..."] if len(files) > _SHOWN_FILES else []
+            shown = ", ".join(files[:_SHOWN_FILES] + more)
+            lines.append(f"{name}: {counted(len(files), 'other file')} in it were not read ({shown})")
     return lines

@@ -23,7 +23,6 @@ SHIPPED_SEEDS = PROJECT / "data" / "seeds"
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 _NOT_DATA = ("dataset_info.json", "state.json", "dataset_dict.json", "manifest.json")
-_SHOWN_FILES = 20
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -87,19 +86,6 @@ def unread_files(path: Path) -> list[Path]:
     ]
 
 
-def unread_names(files: Sequence[Path]) -> str:
-    """The names of files that are not read, and what reads those that an editor gave another ending."""
-    shown = [file.name for file in files[:_SHOWN_FILES]]
-    shown += [f"and {len(files) - len(shown):,} more"] if len(files) > len(shown) else []
-    hidden = [
-        file.name
-        for file in files
-        if file.suffix.lower() == ".txt" and Path(file.stem).suffix in DATA_SUFFIXES
-    ]
-    rename = f"; to read {hidden[0]}, rename it to {hidden[0][:-4]}" if hidden else ""
-    return ", ".join(shown) + rename
-
-
 def _candidates(folder: Path) -> list[Path]:
     """The files below a folder, and the links to folders, which are not entered; hidden folders (``.git``, an editor's
     copies) and what a Mac puts into archives are passed over."""
@@ -117,9 +103,7 @@ def _candidates(folder: Path) -> list[Path]:
 
 
 def _data_suffix(file: Path) -> str:
-    """Of ``tasks.jsonl.gz`` it is ``.jsonl``; none of ``~$tasks.csv``, by which Office marks an open file."""
-    if file.name.startswith("~$"):
-        return ""
+    """Of ``tasks.jsonl.gz`` it is ``.jsonl``."""
     suffix = file.suffix.lower()
     return Path(file.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
 
@@ -145,11 +129,7 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
                 f"{key}: {missing_disk(path) or f'{path} does not exist{where_looked(name)}{hint}'}"
             )
         elif not found and path.is_dir():
-            others = unread_files(path)
-            missing.append(
-                f"{key}: {path} holds no {', '.join(DATA_SUFFIXES)} file"
-                + (f", but {unread_names(others)}" if others else "")
-            )
+            missing.append(f"{key}: {path} holds no {', '.join(DATA_SUFFIXES)} file")
         elif not found:
             missing.append(f"{key}: {path} is not a regular file (a pipe or a device)")
         files.extend(file for file in found if file not in files)

@@ -12,6 +12,8 @@ from itertools import chain
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from azr.system.control_groups import usable_cores
+
 PARALLEL_FROM = 3000
 """Items from which starting worker processes (about 1 s) pays."""
 _CHUNK = 250
@@ -32,7 +34,7 @@ def spread(
             bound method, a partial); it must be picklable.
         workers: processes; 0 = one a core. Few items are done here.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
     if workers == 1 or len(items) < PARALLEL_FROM:
         yield from chain.from_iterable(map(work, chunks))

@@ -20,6 +20,7 @@ from azr.sandbox.dispatch import Dispatcher, Ticket, fail
 from azr.sandbox.job import Job, JobResult
 from azr.sandbox.stats import Stats, StatsRecorder
 from azr.sandbox.worker import Worker
+from azr.system.control_groups import usable_cores
 from azr.system.host_memory import host_memory
 
 _log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Sandbox:
 
 def plan_workers(config: SandboxConfig) -> list[tuple[int, int]]:
     """(hash seed, slots) of each zygote, from the cores and the memory that are left over."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     count = config.workers
     if count is None:
         spare = max(1, cores - config.reserved_cores)

@@ -1,7 +1,8 @@
-"""Control groups (cgroup v1 and v2) around this process, and how many processes and threads they allow."""
+"""Control groups (cgroup v1 and v2) around this process: how many cores, processes and threads they allow."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from collections.abc import Iterator
@@ -44,6 +45,19 @@ def group_value(path: Path) -> int | None:
         return int(path.read_text(encoding="ascii", errors="replace"))
     except (OSError, ValueError):
         return None
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: those of its affinity mask, and no more than the smallest CPU quota of the groups
+    around it (``docker --cpus``, ``CPUQuota=`` of systemd) makes whole; at least one."""
+    counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    for folder, version in groups_of("cpu", root):
+        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        with contextlib.suppress(OSError, ValueError):  # no limit is the word "max", or -1
+            text = " ".join((folder / name).read_text(encoding="ascii") for name in names)
+            quota, period = map(int, text.split())
+            counts += [quota // period] if quota > 0 < period else []
+    return max(1, min(counts))
 
 
 def process_limit(root: Path = Path("/")) -> tuple[int, str] | None:

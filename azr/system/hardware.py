@@ -22,6 +22,7 @@ from typing import Any
 from azr.errors import ConfigError
 from azr.system.boards import GIB, Gpu
 from azr.system.cards import ORDER, VISIBLE, visible_cards
+from azr.system.control_groups import usable_cores
 from azr.system.host_memory import host_memory
 
 
@@ -100,7 +101,7 @@ def detect() -> Machine:
     release = platform.release().lower()
     return Machine(
         gpus=found.gpus,
-        cpu_cores=_cpu_cores(),
+        cpu_cores=usable_cores(),
         ram_gib=memory.total / GIB,
         ram_available_gib=memory.available / GIB,
         is_wsl="microsoft" in release or "wsl" in release,
@@ -183,15 +184,3 @@ def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device
     usable = [gpu for gpu in machine.cards if count == 1 or not gpu.is_slice]
     cards = tuple(usable[:count])
     return Device("cuda", cards, count)
-
-
-def _cpu_cores() -> int:
-    """Cores this process may use: affinity mask and container quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return cores

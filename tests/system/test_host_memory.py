@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from azr.system.control_groups import process_limit
+from azr.config.sandbox import SandboxConfig
+from azr.sandbox import pool
+from azr.system.control_groups import process_limit, usable_cores
 from azr.system.host_memory import HostMemory, host_memory
 
 GIB = 2**30
@@ -104,3 +106,37 @@ def test_the_smallest_limit_of_processes_counts(
     assert process_limit(tmp_path) == (100, "ulimit -u")
     monkeypatch.setattr("os.getuid", lambda: 0)
     assert process_limit(tmp_path) == (200, f"{tmp_path}/sys/fs/cgroup{top}/a/pids.max"), "root is exempt"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/", {"": "max 100000"}, 16),
+        ("0::/system.slice/azr.service", {"": "max 100000", "/system.slice/azr.service": "200000 100000"}, 2),
+        ("0::/a/b", {"/a": "350000 100000", "/a/b": "800000 100000"}, 3),
+        ("0::/a", {"/a": "50000 100000"}, 1),
+        ("4:cpu,cpuacct:/docker/1", {"/cpu/docker/1": (200000, 100000), "/cpu": (-1, 100000)}, 2),
+    ],
+)
+def test_a_quota_of_processor_time_counts_on_the_way_up(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    files: dict[str, str | tuple[int, int]],
+    cores: int,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
+    written: dict[str, object] = {"proc/self/cgroup": groups}
+    for folder, value in files.items():
+        base = f"sys/fs/cgroup{folder}"
+        if isinstance(value, str):
+            written[f"{base}/cpu.max"] = value
+        else:
+            written |= {f"{base}/cpu.cfs_quota_us": value[0], f"{base}/cpu.cfs_period_us": value[1]}
+    assert usable_cores(write(tmp_path, written)) == cores
+
+
+def test_the_sandbox_goes_by_that_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
+    monkeypatch.setattr(pool, "usable_cores", lambda: 5)
+    assert len(pool.plan_workers(SandboxConfig())) == 4
