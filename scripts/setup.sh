@@ -14,10 +14,14 @@ if [ -n "${PYTHONHOME:-}" ]; then
 fi
 AZR_ROOT=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
+azr_is_for() { # AZR runs with this interpreter
+    "$1" -c 'import sys, venv; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+}
+
 azr_find_python() {
     local candidate
     for candidate in "${AZR_PYTHON:-}" python3.12 python3.11 python3.10 python3 python; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+        if [ -n "$candidate" ] && azr_is_for "$candidate"; then
             command -v "$candidate"
             return
         fi
@@ -65,6 +69,12 @@ azr_setup() {
     if [ ! -x "$venv/bin/python" ]; then
         python=$(azr_find_python)
         "$python" -m venv --clear "$venv" # what is left of one whose Python is gone is for another version
+    elif ! azr_is_for "$venv/bin/python"; then # made by hand, by uv or conda
+        echo "setup: .venv has $("$venv/bin/python" --version 2>&1), and 3.10, 3.11 or 3.12 is needed. Move it away; setup then makes its own" >&2
+        return 1
+    fi
+    if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then # uv venv makes environments without it
+        "$venv/bin/python" -m ensurepip >&2
     fi
     before=$(cat "$stamp" 2>/dev/null || true)
     echo unfinished >"$stamp" # an installation that breaks off is none, whatever was there before

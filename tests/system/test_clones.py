@@ -165,6 +165,31 @@ def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path) -> Non
     assert not (venv / "lib" / "old").exists()
 
 
+def test_an_environment_of_another_python_is_refused(tmp_path: Path) -> None:
+    """Made by hand, by uv or conda; there are no packages of the pinned versions for it."""
+    _, venv = setup(tmp_path, None, AZR_SET="cpu")
+    (venv / ".azr-requirements").unlink()
+    log = (venv / "log").read_text()
+    (venv / "bin" / "python").write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.13.0\nexit 1\n')
+    answer, _ = setup(tmp_path, None, AZR_SET="cpu")
+    assert answer.returncode == 1 and ".venv has Python 3.13.0, and 3.10" in answer.stderr
+    assert (venv / "log").read_text() == log and not (venv / ".azr-requirements").exists()
+
+
+def test_an_environment_without_pip_gets_it(tmp_path: Path) -> None:
+    """``uv venv`` makes it so; each start ended at ``No module named pip``."""
+    _, venv = setup(tmp_path, None)
+    shutil.rmtree(venv)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=60)
+    setup(tmp_path, None, PIP_NO_INDEX="1")  # which ends at the first package, without a network
+    assert (
+        subprocess.run(
+            [venv / "bin" / "python", "-m", "pip", "--version"], timeout=60, check=False
+        ).returncode
+        == 0
+    )
+
+
 @pytest.mark.parametrize("shell", ["sh", "zsh", "bash", "dash"])
 @pytest.mark.parametrize("through_a_link", [False, True])
 def test_any_shell_and_any_link_starts_the_scripts(tmp_path: Path, shell: str, through_a_link: bool) -> None:
@@ -216,7 +241,7 @@ def test_an_interpreter_with_a_blank_in_its_path(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "python").symlink_to(sys.executable)
     script = PROJECT / "scripts" / "setup.sh"
-    code = f'eval "$(sed -n "/^azr_find_python/,/^}}/p" "{script}")"; azr_find_python'
+    code = f'eval "$(sed -n "/^azr_is_for/,/^}}/p; /^azr_find_python/,/^}}/p" "{script}")"; azr_find_python'
     environment = {**os.environ, "AZR_PYTHON": str(folder / "python")}
     answer = subprocess.run(
         ["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
