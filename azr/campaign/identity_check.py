@@ -3,7 +3,6 @@ run is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,11 +28,9 @@ class Difference:
     remedy: str
     """What continues the run: a setting for its command line, or files to put back."""
     is_setting: bool = True
-    set_in: str = ""
-    """File and line that set it now; empty for what was typed."""
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.before} at its start, {self.now} now{self.set_in and f' ({self.set_in})'}"
+        return f"{self.key}: {self.before} at its start, {self.now} now"
 
 
 def settle_identity(run: RunDir, config: Config) -> str:
@@ -75,11 +72,8 @@ def settle_identity(run: RunDir, config: Config) -> str:
     return ""
 
 
-def require_same_run(run: RunDir, config: Config, place: Callable[[str], str] = lambda _: "") -> None:
+def require_same_run(run: RunDir, config: Config) -> None:
     """As ``settle_identity``, without writing, and without fetching a model.
-
-    Args:
-        place: key -> file and line that set it now (``azr.config.load.Loaded``).
 
     Raises:
         RunError: this start would make another run of it.
@@ -116,7 +110,7 @@ def require_same_run(run: RunDir, config: Config, place: Callable[[str], str] = 
         if before != after and not (name == "frame" and _is_moved_frame(run, after)):
             differing.append(_difference(key, str(before), str(after)))
     if differing:
-        raise RunError(identity_refusal(run, [replace(item, set_in=place(item.key)) for item in differing]))
+        raise RunError(identity_refusal(run, differing))
 
 
 def _is_moved_frame(run: RunDir, now: str) -> bool:

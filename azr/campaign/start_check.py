@@ -6,7 +6,6 @@ from __future__ import annotations
 import difflib
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from azr.budget.advice import CLOSE_THEM, card_in_use, require_fit
@@ -35,15 +34,10 @@ CARD_FREED_S = 10.0
 """Within this time the memory of a process that has just ended is free again."""
 
 
-def require_startable(
-    config: Config, machine: Machine, run: RunDir, place: Callable[[str], str] = lambda _: ""
-) -> None:
+def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     """Is it this run, are the data files there, does it fit, is the model there and can it be trained?
 
     A hub model is fetched, after it is known to fit.
-
-    Args:
-        place: key -> file and line that set it (``azr.config.load.Loaded``).
 
     Raises:
         RunError: the run in that folder began with another model or recipe, the folder is not a run, or its disk is not
@@ -57,7 +51,7 @@ def require_startable(
     if told := missing_disk(run.checkpoints):  # they may be on another disk than the run
         raise RunError(told)
     require_a_run_or_nothing(run)
-    require_same_run(run, config, place)
+    require_same_run(run, config)
     require_card_of(run, config, machine)
     require_readable(config.data, run)
     require_verdict_probes(config)

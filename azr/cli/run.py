@@ -45,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     from azr.doctor.checks import package_findings
 
     run = RunDir(runs_folder(config) / config.name)
-    require_startable(config, machine, run, loaded.place)
+    require_startable(config, machine, run)
     if not run.state.exists() and not run.identity.exists():
         print(f"A new run in {run.root}.")
     if not config.train.ray_address:

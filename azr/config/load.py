@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,8 +64,6 @@ class Loaded:
     config: Config
     recipe_reason: str
     """Why this recipe: a sentence for the user."""
-    place: Callable[[str], str]
-    """Key -> file and line that set it; empty for what was typed, and for defaults."""
 
 
 def load_config(overrides: Sequence[str], machine: Machine | None = None) -> Loaded:
@@ -101,12 +99,8 @@ def load_config(overrides: Sequence[str], machine: Machine | None = None) -> Loa
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
     typed = {item.partition("=")[0] for item in items}
-
-    def place(key: str, used: bool = True) -> str:
-        return "" if key in typed else _place(key, items, used)
-
-    config = from_container(compose_container(items), lambda key: place(key, used=False))
-    return Loaded(resolve_paths(config, typed, Path.cwd()), reason, place)
+    config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key, items))
+    return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
 
 
 def _tell_repeated(overrides: Sequence[str]) -> None:
@@ -224,16 +218,6 @@ def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
     files |= dict.fromkeys(CONFIG_DIR.glob("selfplay/*.yaml"), (known["selfplay"], "selfplay."))
     for path, (keys, prefix) in files.items():
         values = load_yaml(path)
-        if (
-            path.parent.name == "recipe"
-            and values
-            and "recipe" in values
-            and not keys.keys() <= values.keys()
-        ):
-            raise ConfigError(
-                f"{line_finder(path)('recipe')}: a recipe that builds on another one names it in a list; in place of this line write "
-                f"defaults: [{values['recipe']}, _self_]"
-            )
         if not isinstance(values, dict | None):
             raise ConfigError(
                 f"{path} holds no settings; write a section, such as train:, and its keys below it, indented"
@@ -276,22 +260,14 @@ def _yaml_files() -> list[Path]:
     return [*sorted(CONFIG_DIR.glob("*.yaml")), *sorted(CONFIG_DIR.glob("*/*.yaml"))]
 
 
-def _place(key: str, items: Sequence[str], used: bool = False) -> str:
-    """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that are used, the one that
-    wins, before any other that has it, too.
-
-    Args:
-        used: no other.
-    """
-    typed = {group: name for group, _, name in (item.partition("=") for item in items)}
-    named = {"selfplay": _defaults_in_file().get("selfplay"), **typed}
-    files = [CONFIG_DIR / "pipeline.yaml"]
-    files += [
-        CONFIG_DIR / group / f"{named[group]}.yaml" for group in ("recipe", "selfplay") if named.get(group)
+def _place(key: str, items: Sequence[str]) -> str:
+    """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that ``items`` name before
+    any other that has it, too."""
+    named = [
+        CONFIG_DIR / group / f"{name}.yaml" for group, _, name in (item.partition("=") for item in items)
     ]
-    for path in files if used else dict.fromkeys([*files, *_yaml_files()]):
-        if not path.is_file():
-            continue
+    files = _yaml_files()
+    for path in sorted(files, key=lambda path: (path.parent != CONFIG_DIR, path not in named)):
         first_line = path.read_text(encoding="utf-8").partition("\n")[0]
         whole = path.parent == CONFIG_DIR or "@package _global_" in first_line
         if place := line_finder(path, "" if whole else f"{path.parent.name}.")(key):

@@ -9,11 +9,7 @@ from typing import Any
 
 import yaml
 
-from azr.config import default_container
 from azr.errors import ConfigError
-
-_UNSEEN = re.compile(r"(?m)^(?: *|[^#\n]*?: *)([\u00a0\u2007\u200b\u202f\u2060\u3000])")
-"""Blanks of web pages that YAML takes for a part of a key or value."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -61,19 +57,12 @@ def load_yaml(path: Path) -> Any:
             f"{path}, line {mark}: a mark of git, which could not merge two versions of the file; keep one of the two and remove the lines "
             "that begin with <<<<<<<, ======= and >>>>>>>"
         )
-    if unseen := _UNSEEN.search(text):
-        line = text.count("\n", 0, unseen.end()) + 1
-        raise ConfigError(
-            f"{path}, line {line}: an invisible character (U+{ord(unseen[1]):04X}), as web pages have it; "
-            "put a space in its place"
-        )
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
-        known = default_container()
-        of_folder = known.get(path.parent.name)  # configs/selfplay holds keys of one section
-        line, what = _slip(error, text.splitlines(), of_folder if isinstance(of_folder, dict) else known)
-        raise ConfigError(f"{path}, line {line}: {what}") from None
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError(f"{path}, line {line}: {_what(error, text.splitlines(), line)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
@@ -97,64 +86,14 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _slip(error: yaml.MarkedYAMLError, lines: list[str], known: dict[str, Any]) -> tuple[int, str]:
-    """The line of a slip, and what is probably wrong with it, in place of YAML's grammar.
-
-    Args:
-        known: keys that the file may hold -> their values, a dict for a section.
-    """
-    problem = error.problem or error.context or "not readable"
-    mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
-    if "twice" in problem or problem.startswith("YAML reads"):
-        return line, problem
+def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
     for number in (line, line - 1):  # the parser may stop a line later
-        if (0 < number <= len(lines) and re.match(r"\s*\t", lines[number - 1])) or r"'\t'" in problem:
-            return number, "a tab; write spaces in its place"
-    if error.context_mark and re.search("simple key|flow|quoted", error.context or ""):
-        line = error.context_mark.line + 1  # where it began; the parser noticed later
+        if 0 < number <= len(lines) and re.match(r"\s*\t", lines[number - 1]):
+            return f"a tab (in line {number}); YAML needs spaces there"
+    problem = error.problem or error.context or "not readable"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
-    indent = re.search(r"'<block mapping start>'|'\?'|not allowed here", problem)
-    if indent and (what := _indented(lines, line, known)):
-        return line, what
-    for pattern, words in _WORDS.items():
-        if re.search(pattern, problem):
-            return line, f"{shown!r}: {words}"
-    return line, f"{problem} (at {shown!r})"
-
-
-_WORDS = {
-    "could not find expected ':'": "no colon; a setting is written KEY: VALUE, with a space behind the colon",
-    "not allowed here": "a second colon; put the value in quotation marks",
-    r"expected '.' or '.'": "a bracket that is not closed, or a comma that is missing",
-    "unexpected end of stream|found '<scalar>'": "a quotation mark is missing, or one too many",
-    "cannot start any token|expected alphabetic or numeric": "put the value in quotation marks; it begins with a character of YAML's own",
-    "unknown escape": "put the value in single quotation marks; a backslash has a meaning of its own in double ones",
-}
-"""What PyYAML says -> what is probably wrong."""
-
-
-def _indented(lines: list[str], line: int, known: dict[str, Any]) -> str:
-    """What is wrong with a line that begins further right or left than YAML allows; empty where that is not it."""
-    found = re.match(r" +([\w.]+)\s*:(\s.*)?$", lines[line - 1])
-    if not found:
-        return ""
-    key, value = found[1], (found[2] or "").partition(" #")[0].strip()
-    if key in known and not (value and isinstance(known[key], dict)):
-        return f"{key}: is no key of a section; remove the spaces in front of it"
-    sections = [name for name, keys in known.items() if isinstance(keys, dict) and key in keys]
-    heads = [
-        (number, head)
-        for number, text in enumerate(lines[: line - 1], 1)
-        if (head := re.match(r"( *#)?[# ]*(\w+):\s*(#.*)?$", text)) and head[2] in sections
-    ]
-    if sections and all(head[1] for _, head in heads):
-        number, name = (heads[-1][0], heads[-1][1][2]) if heads else (0, sections[0])
-        above = (
-            f"commented out; remove the # in line {number}" if number else "missing; write it in a line above"
-        )
-        return f"{key} is a key of the section {name}:, which is {above}"
-    return f"{key}: begins in another column than the keys around it; indent all keys of a section alike"
+    ours = "twice" in problem or problem.startswith("YAML reads")
+    return problem if ours else f"{problem} (at {shown!r})"
 
 
 _NUMBER_FOR_HYDRA = re.compile(r"[-+]?\.?\d[\d_]*\.?[\d_]*[eE][-+]?\d+")

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
 from azr.system.files import write_text_atomic
 
 WANDB_ID = "wandb_id"
@@ -81,9 +83,15 @@ def wandb_id(run_dir: Path) -> str:
 
 
 class WandbLogger:
-    """One W&B run for each run here: a resumed one continues in the same place."""
+    """One W&B run for each run here: a resumed one continues in the same place.
+
+    W&B ignores a step that is not above its last one, so what was trained again after a crash or a rollback would be
+    missing, and what was undone stand in its place. It counts the lines of metrics.jsonl instead, and ``step`` is an
+    axis: both are there, the valid one last.
+    """
 
     def __init__(self, config: ReportConfig, run_dir: Path, run_config: Mapping[str, Any]) -> None:
+        self._lines = len(read_metrics(RunDir(run_dir)))
         try:
             wandb = importlib.import_module("wandb")
         except ImportError as error:
@@ -102,17 +110,21 @@ class WandbLogger:
                 mode=config.wandb_mode,
                 config=dict(run_config),
             )
+            self._run.define_metric("*", step_metric="step")
         except Exception as error:  # no key, no network, a name that it does not allow: each its own class
             remedy = "`wandb login`, or report.wandb_mode=offline and `wandb sync` later"
             why = " ".join(str(error).split()).rstrip(".")
             raise ConfigError(f"report.loggers: wandb does not start ({why}); {remedy}") from error
 
     def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
-        self._run.log({**values, "unix_s": unix_s}, step=step)
+        self._run.log({**values, "step": step, "unix_s": unix_s}, step=self._lines)
+        self._lines += 1
 
     def close(self) -> None:
-        self._run.finish()
-        self._wandb.teardown()  # ends the service process that init started
+        # where its service process was killed, each error is of another class; log has told it
+        with contextlib.suppress(Exception):
+            self._run.finish()
+            self._wandb.teardown()  # ends the service process that init started
 
 
 def make_loggers(

@@ -17,7 +17,6 @@ from azr.campaign.identity_check import Difference, identity_refusal, require_sa
 from azr.campaign.start_check import require_startable
 from azr.cli import run_command
 from azr.config import Config
-from azr.config import load as load_module
 from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.models import model_hash
@@ -426,26 +425,6 @@ def test_a_damaged_record_is_a_sentence(run: RunDir) -> None:
         run.identity.write_text(bad)
         with pytest.raises(RunError, match=r"identity\.json is damaged"):
             require_same_run(run, config)
-
-
-def test_a_differing_value_of_a_file_is_told_with_the_file(
-    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The values of ``configs/pipeline.yaml`` were named, and the file was not, by people who had long forgotten it."""
-    begin(run)
-    configs = shutil.copytree(load_module.CONFIG_DIR, tmp_path / "configs")
-    monkeypatch.setattr(load_module, "CONFIG_DIR", configs)
-    file, words = configs / "pipeline.yaml", [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
-    mine = "seed: 7\nmodel: {lora_rank: 8}\nselfplay: {frame: short}"
-    file.write_text(file.read_text().replace("# seed: 1", mine))
-    assert run_command("run", words) == 2
-    said = capsys.readouterr().err
-    assert f"  seed: 1 at its start, 7 now ({file}, line 11)\n" in said
-    assert f"  model.lora_rank: 0 at its start, 8 now ({file}, line 12)\n" in said
-    assert f"  selfplay.frame: compact at its start, short now ({file}, line 13)\n" in said
-    assert run_command("run", [*words, "seed=8", "selfplay.frame=chat"]) == 2
-    said = capsys.readouterr().err
-    assert "  seed: 1 at its start, 8 now\n" in said and "compact at its start, chat now\n" in said
 
 
 # Recipes

@@ -281,30 +281,6 @@ def test_links_in_a_folder_are_followed_named_or_refused(tmp_path: Path) -> None
     assert sentence == f"data.extra_files: {folder}/part/gone.csv cannot be read: No such file or directory"
 
 
-def test_every_file_of_a_folder_that_is_not_read_is_named(tmp_path: Path) -> None:
-    """Of seven files five were named; of a folder with tasks.jsonl.txt alone it was said that it holds no data."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    hidden = written(folder / "tasks.jsonl.txt", JSONL)
-    [sentence] = configured_files([str(folder)], "data.extra_files")[1]
-    assert sentence.endswith(
-        ".arrow file, but tasks.jsonl.txt; to read tasks.jsonl.txt, rename it to tasks.jsonl"
-    )
-    assert configured_files([str(hidden)], "data.extra_files") == ([hidden], [])
-    lock = written(folder / "~$sheet.csv", "\x08owner\0")
-    kept = [
-        written(folder / name, JSONL)
-        for name in ("tasks (conflicted copy).jsonl", "tasks.bak.jsonl", "tasks_old.jsonl")
-    ]
-    others = [written(folder / f"tasks.jsonl.{number}", JSONL) for number in range(1, 24)]
-    assert configured_files([str(folder)], "data.extra_files") == (kept, [])
-    [line] = passed_over([str(folder)])
-    names = sorted(file.name for file in (hidden, lock, *others))
-    assert line.startswith(
-        f"{folder}: 25 other files in it were not read ({', '.join(names[:20])}, and 5 more; to read"
-    )
-
-
 def test_what_editors_systems_and_downloads_leave_in_a_folder_is_no_data(tmp_path: Path) -> None:
     kept = [written(tmp_path / name, JSONL) for name in ("a (1).jsonl", "a - Copy.jsonl", "a.jsonl")]
     for name in (

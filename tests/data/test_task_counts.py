@@ -147,7 +147,7 @@ def test_own_files_have_lines_of_their_own(run: RunDir, tmp_path: Path) -> None:
         "  own/empty.jsonl: empty, no tasks in it.",
         "  own/my_tasks.jsonl: 4 read (3 rows), 3 taken, 1 left out (1 unreadable), see pool/rejected.jsonl.",
         "  own/my_tasks.jsonl, line 3: unreadable, no JSON: Invalid control character (character 19).",
-        f"  {folder}: 1 other file in it was not read (old.zip)",
+        f"  {folder}: 1 other file in it were not read (old.zip)",
     ]
 
 

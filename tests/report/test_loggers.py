@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError
 from azr.report.loggers import make_loggers, wandb_id
+from azr.run.protocol import MetricsRecord, append_metrics
+from azr.run.rundir import RunDir
 
 
 def _scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
@@ -76,6 +79,41 @@ def test_wandb_offline_writes_into_the_run_directory(tmp_path: Path) -> None:
     logger.log(1, {"x": 1.0}, 1000.0)
     logger.close()
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+class FakeWandb:
+    """As the real one, it ignores a step that is not above its last one; a killed service fails at its end."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, float]] = []
+        self.last = -1
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: self  # setup, Settings, init, define_metric, teardown
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        if step > self.last:
+            self.last = step
+            self.shown.append((int(values["step"]), values["x"]))
+
+    def finish(self) -> None:
+        raise ConnectionResetError("Connection lost")
+
+
+def test_wandb_has_the_steps_that_were_trained_again_and_its_end_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash it kept the undone steps, and ignored the valid ones until it came to a new number."""
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for steps, x in (((0, 1, 2, 3), 0.1), ((2, 3, 4), 0.9)):
+        (logger,) = make_loggers(ReportConfig(loggers=["wandb"]), tmp_path, first_step=steps[0])
+        for step in steps:
+            append_metrics(RunDir(tmp_path), MetricsRecord(step, 1, 1, 1000.0 + step, {"x": x}))
+            logger.log(step, {"x": x}, 1000.0 + step)
+        logger.close()
+    assert dict(wandb.shown) == {0: 0.1, 1: 0.1, 2: 0.9, 3: 0.9, 4: 0.9}
+    assert len(wandb.shown) == 7
 
 
 def test_no_two_runs_are_one_for_wandb(tmp_path: Path) -> None:
