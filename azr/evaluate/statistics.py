@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -130,6 +130,20 @@ def _interval(values: np.ndarray, seed: int, *, lowest: float) -> tuple[float, f
         return float(low), float(high)
     alike = _TAILS[0] ** (1 / len(values))
     return alike * value + (1 - alike) * lowest, alike * value + (1 - alike)
+
+
+def widened(comparison: Comparison, factor: float) -> Comparison:
+    """The comparison for an error that is ``factor`` times (>= 1) what its items alone say."""
+    if factor == 1:
+        return comparison
+    value = comparison.difference
+    return replace(
+        comparison,
+        low=max(value - factor * (value - comparison.low), -1.0),
+        high=min(value + factor * (comparison.high - value), 1.0),
+        p_value=float(2 * stats.norm.sf(stats.norm.isf(comparison.p_value / 2) / factor)),
+        test=f"{comparison.test} (widened for the choice of style)",
+    )
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
