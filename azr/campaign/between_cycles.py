@@ -17,6 +17,7 @@ from azr.campaign.vram import wait_for_vram
 from azr.run.protocol import STOP_FILE, TrainRequest, ask
 from azr.system.host_memory import host_memory
 from azr.system.processes import GIB
+from azr.wording import counted
 
 DISMISS_S = 60.0
 """What a waiting trainer gets to close its engine, before it is ended."""
@@ -34,7 +35,7 @@ def keep(ctx: Context, trainer: WaitingTrainer, *, due: bool) -> None:
     steps, every = trainer.request.last_step - trainer.process.since_step, ctx.campaign.recycle_every_steps
     left_gib = host_memory().available / GIB
     if every and steps >= every:
-        _begin_anew(ctx, f"Planned restart after {steps} steps.")
+        _begin_anew(ctx, f"Planned restart after {counted(steps, 'step')}.")
     elif left_gib < HOST_DATA_STEPS_GIB:
         reason = f"{left_gib:.1f} GiB of main memory are left; merging and consolidating take up to {HOST_DATA_STEPS_GIB:g}."
         _begin_anew(ctx, reason)

@@ -6,6 +6,7 @@ from azr.campaign.state import load_state
 from azr.errors import RunError
 from azr.run.records import CampaignState, State
 from azr.run.rundir import RunDir
+from azr.wording import counted
 
 
 def no_checkpoint(run: RunDir) -> str:
@@ -41,7 +42,8 @@ def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) 
     damaged = sorted(path.name for path in run.checkpoints.glob("damaged-step_*"))
     there = f" ({', '.join(damaged)} cannot be used)" if damaged else ""
     raise RunError(
-        f"{run.root} has trained {state.step} steps, but no checkpoint of them is left in {run.checkpoints}{there}. Going on would begin "
-        "again from the model's own weights. Put the newest checkpoint back (from a backup, or mount the disk it lies on) and start the "
-        f"same command again; or start another run, which can take the tasks of this one: name=OTHER data.other_runs=[{run.root}]"
+        f"{run.root} has trained {counted(state.step, 'step')}, but no checkpoint of them is left in {run.checkpoints}{there}. "
+        "Going on would begin again from the model's own weights. "
+        "Put the newest checkpoint back (from a backup, or mount the disk it lies on) and "
+        f"start the same command again; or start another run, which can take the tasks of this one: name=OTHER data.other_runs=[{run.root}]"
     )

@@ -53,6 +53,7 @@ from azr.system.files import append_jsonl, read_tail
 from azr.system.host_memory import host_memory
 from azr.system.processes import GIB, ProcessId, memory_gib
 from azr.system.tracebacks import Raised
+from azr.wording import counted
 
 STEPS_AFTER_STOP = 3
 """A trainer that finishes this many steps after it was asked to stop does not listen."""
@@ -379,7 +380,7 @@ class _AttemptWatch:
         done_here = ctx.state.trained_step - self.trainer.since_step
         every = self.config.recycle_every_steps
         if every and done_here >= every and ctx.state.trained_step < self.request.last_step:
-            self._stop(StopReason.RECYCLE, f"Planned restart after {done_here} steps.")
+            self._stop(StopReason.RECYCLE, f"Planned restart after {counted(done_here, 'step')}.")
 
     def _sample(self) -> None:
         ctx, state = self.ctx, self.ctx.state

@@ -18,6 +18,7 @@ from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
 from azr.errors import DataError
 from azr.system.files import write_jsonl_atomic
+from azr.wording import counted
 
 SHOWN = 10
 
@@ -47,16 +48,20 @@ def convert_problems(problems: Path, target: Path) -> str:
         [f"  {len(left) - SHOWN} more"] if len(left) > SHOWN else []
     )
     if not tasks:
-        raise DataError("\n".join([f"{problems} yields no tasks from {rows} rows", *lines]))
+        raise DataError("\n".join([f"{problems} yields no tasks from {counted(rows, 'row')}", *lines]))
     write_jsonl_atomic(target, tasks)
     if others:
         lines.append(
-            f"  {len(others)} assertions of another form were passed over, the first: {others[0][:80]}"
+            f"  {counted(len(others), 'assertion')} of another form {'was' if len(others) == 1 else 'were'} passed over, "
+            f"the first: {others[0][:80]}"
         )
     kinds = Counter("induction" if "inputs" in task else "input and output" for task in tasks)
     made = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
     return "\n".join(
-        [f"{target}: {len(tasks)} records ({made}) from {rows - len(left)} of {rows} problems", *lines]
+        [
+            f"{target}: {counted(len(tasks), 'record')} ({made}) from {rows - len(left)} of {counted(rows, 'problem')}",
+            *lines,
+        ]
     )
 
 

@@ -26,6 +26,7 @@ from azr.config import (
 from azr.config.automatic import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
+from azr.config.units import calculated
 from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names
 from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
@@ -285,7 +286,13 @@ def _plain_message(text: str, overrides: Sequence[str]) -> str:
         try:
             parsed = parser.parse_override(item)
         except HydraException:
-            wanted = "it must be a number, true, false, or a list such as [1,2]"
+            key, _, value = item.partition("=")
+            result = calculated(value)
+            wanted = (
+                f"write {key}={result}"
+                if result
+                else "it must be a number, true, false, or a list such as [1,2]"
+            )
             return f"{item}: the value cannot be read; {wanted}"
         if parsed.is_sweep_override():
             return f"{item} names several values; a run takes one"

@@ -31,10 +31,37 @@ def number_told(key: str, text: str, *, whole: bool, share: bool) -> str:
     unit = _WORDS.get(re.split(r"[._]", key)[-1], "")
     number = f"a {'whole ' if whole else ''}number{f' of {unit}' if unit else ''}"
     kind = "a share from 0 to 1" if share else number
+    if result := calculated(text, whole=whole):
+        return f"must be {kind}: {result}"
     meant = _meant(text.strip(), unit, share)
     if meant is None or (whole and meant != int(meant)):
         return f"must be {kind}" + (", without a unit" if _NUMBER.fullmatch(text.strip()) else "")
     return f"must be {kind}, without a unit: {meant:.15g}"
+
+
+_FACTOR = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?:\^([+-]?\d{1,2}))?", re.IGNORECASE)
+_RAISED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
+
+
+def calculated(text: str, *, whole: bool = False) -> str:
+    """The number that ``10^-6``, ``2x10⁻⁶``, ``24*2`` or ``1/2`` comes to, as it is typed; empty for other texts."""
+    text = re.sub("[⁺-⁻⁰¹²³⁴-⁹]+", lambda raised: "^" + raised[0].translate(_RAISED), text)
+    text = re.sub("[x×·]", "*", re.sub(r"\s", "", text).replace("**", "^").replace("−", "-"))
+    factors = [_FACTOR.fullmatch(part) for part in re.split("[*/]", text)]
+    if not all(factors) or not re.search(r"[*/^]", text) or len(factors) > 2:
+        return ""
+    try:
+        values = [
+            float(f"1e{found[2]}") if found[1] == "10" and found[2] else float(found[1]) ** int(found[2] or 1)
+            for found in factors
+            if found
+        ]
+        number = (
+            values[0] if len(values) < 2 else values[0] / values[1] if "/" in text else values[0] * values[1]
+        )
+    except (ArithmeticError, TypeError):
+        return ""
+    return "" if whole and not number.is_integer() else re.sub("e([+-])0", r"e\1", f"{number:.12g}")
 
 
 def _meant(text: str, unit: str, share: bool) -> float | None:

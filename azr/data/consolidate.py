@@ -34,6 +34,7 @@ from azr.data.sources import Kind, TaskSource, other_run_sources, refuse_missing
 from azr.errors import DataError
 from azr.run.rundir import RunDir
 from azr.system.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
+from azr.wording import counted
 
 CONSOLIDATION_FILE = "consolidation.json"
 """In the cycle's folder: the report of what TRAIN starts from."""
@@ -74,7 +75,9 @@ class ConsolidationReport:
         others = self.tasks - self.before - self.new.taken
         pool = _pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))
         account += f"; {pool}" if self.before else ""
-        return _with_lines(f"{self.tasks} tasks ({types}): {account}, in {self.seconds:.1f} s", self.lines)
+        return _with_lines(
+            f"{counted(self.tasks, 'task')} ({types}): {account}, in {self.seconds:.1f} s", self.lines
+        )
 
 
 @dataclass(frozen=True)

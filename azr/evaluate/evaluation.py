@@ -49,6 +49,7 @@ from azr.selfplay.episode import Fits
 from azr.system.files import json_line, json_text
 from azr.system.hardware import detect, device_for
 from azr.system.imports import DEVICE_NAMES, engine_build
+from azr.wording import counted
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _each_name_once(specs: Sequence[str]) -> list[str]:
 def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Callable[[str], None]) -> None:
     for sentence in suite.left_out:
         say(f"{suite.name}: left out {sentence}")
-    say(f"{source.label}: {len(items)} tasks of {suite.name}, {suite.style}")
+    say(f"{source.label}: {counted(len(items), 'task')} of {suite.name}, {suite.style}")
 
 
 def _suites(

@@ -38,6 +38,7 @@ from azr.selfplay.rows import PromptRow
 from azr.system.files import read_json, write_json_atomic, write_text_atomic
 from azr.system.scratch import scratch_folder
 from azr.train.base_model import require_base_unchanged
+from azr.wording import counted
 
 TOLERANCE = 0.03
 """Difference of two greedy probe scores that is put down to arithmetic: batches and rounding flip near ties
@@ -201,22 +202,23 @@ def compare_with_record(
     before = recorded.get(names.PROBE_ALL)
     if before is None or since or recorded.get(names.PROBE_COUNT) != now.n:
         asked = recorded.get(names.PROBE_COUNT, 0)
-        why = "recorded none" if before is None else f"recorded one on {asked:.0f} tasks"
+        why = "recorded none" if before is None else f"recorded one on {counted(int(asked), 'task')}"
         why = f"recorded {before:.1%}, but asked otherwise ({since})" if before is not None and since else why
         say(
-            f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with"
+            f"probe score {now.value:.1%} on {counted(now.n, 'task')}; the trainer {why} at step {step}, "
+            "so there is nothing to compare it with"
         )
         return measured
 
     difference = abs(now.value - before)
     if difference > max(tolerance, 1.01 / now.n):
         raise ModelError(
-            f"the exported model scores {now.value:.1%} on the run's {now.n} probe tasks, the checkpoint scored {before:.1%}; more than "
-            f"{tolerance:.0%} apart, so this is not the same model. It is left in {folder} for inspection. If the weights' type is "
-            f"the reason (the run's engine used another one), try --dtype float32, or --tolerance"
+            f"the exported model scores {now.value:.1%} on the run's {counted(now.n, 'probe task')}, the checkpoint scored {before:.1%}; "
+            f"more than {tolerance:.0%} apart, so this is not the same model. It is left in {folder} for inspection. If the weights' type "
+            f"is the reason (the run's engine used another one), try --dtype float32, or --tolerance"
         )
     say(
-        f"probe score {now.value:.1%} on {now.n} tasks; the trainer recorded {before:.1%} at step {step}: they agree"
+        f"probe score {now.value:.1%} on {counted(now.n, 'task')}; the trainer recorded {before:.1%} at step {step}: they agree"
     )
     return measured
 

@@ -22,6 +22,7 @@ from azr.run.rundir import RunDir
 from azr.system.files import read_jsonl, whole_folder, write_text_atomic
 from azr.tasks import Task
 from azr.train.base_model import require_base_unchanged
+from azr.wording import counted
 
 _ORIGINS = {"seed": "seeds", "user": "of your own files", "selfplay": "of self-play"}
 
@@ -46,7 +47,7 @@ class RunTasks:
         counts = Counter(task.lineage.source for task in self.pool)
         parts = [f"{counts[name]} {words}" for name, words in _ORIGINS.items() if counts[name]]
         parts += [f"{count} of {name}" for name, count in sorted(counts.items()) if name not in _ORIGINS]
-        text = f"{len(self.tasks)} tasks: the pool's {len(self.pool)} ({', '.join(parts)})"
+        text = f"{counted(len(self.tasks), 'task')}: the pool's {len(self.pool)} ({', '.join(parts)})"
         if self.unmerged:
             text += f", and {len(self.unmerged)} accepted in self-play and not merged yet"
         if self.leaked:

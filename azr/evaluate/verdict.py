@@ -23,6 +23,7 @@ import numpy as np
 
 from azr.evaluate.statistics import Comparison, compare, widened
 from azr.system.hashes import text_hash
+from azr.wording import counted
 
 FOLDS = 5
 CHOICES = 1000
@@ -252,7 +253,7 @@ def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float)
     comparison, start, trained = verdict.comparison, verdict.start, verdict.trained
     lines = [
         f"{verdict.suite}: {_HEADLINES[verdict.word]}. Each in its best style: {trained.model} {trained.score:.1%} ({_way(trained)}), "
-        f"{start.model} {start.score:.1%} ({_way(start)}); difference {_points(comparison)} on {comparison.n} tasks, "
+        f"{start.model} {start.score:.1%} ({_way(start)}); difference {_points(comparison)} on {counted(comparison.n, 'task')}, "
         f"better on {comparison.only_second}, worse on {comparison.only_first}; {comparison.test} p = {comparison.p_value:.3g}"
     ]
     same = verdict.same_way
@@ -280,7 +281,7 @@ def sentence_together(
     parts = [f"each in its best style {_points(best)}, {best.test} p = {best.p_value:.3g}"]
     if same is not None:
         parts.append(f"both in {start}'s best style {_points(same)}, p = {same.p_value:.3g}")
-    where = f"{' and '.join(suites)} together ({best.n} tasks)"
+    where = f"{' and '.join(suites)} together ({counted(best.n, 'task')})"
     return f"{where}, {trained} against {start}: {'; '.join(parts)}"
 
 

@@ -370,7 +370,8 @@ def _missing_shards(run: RunDir, table: MetricsTable) -> list[str]:
     for cycle, count in zip(table.cycles.tolist(), table.column(names.ACCEPTED).tolist(), strict=True):
         accepted[cycle] += int(count) if count > 0 else 0
     return [
-        f"{run.shard(cycle).relative_to(run.root)} is gone: {count} tasks that cycle {cycle} accepted are in no figure "
+        f"{run.shard(cycle).relative_to(run.root)} is gone: {counted(count, 'task')} that cycle {cycle} accepted "
+        f"{'is' if count == 1 else 'are'} in no figure "
         "of proposed tasks; the pool keeps those that it had taken"
         for cycle, count in sorted(accepted.items())
         if count and not run.shard(cycle).exists()

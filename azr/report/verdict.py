@@ -233,7 +233,7 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     if overall is not None and overall.interval is not None and overall.word == "no clear change":
         width = 50 * (overall.interval[1] - overall.interval[0])
         lines.append(
-            f"With {overall.count:,.0f} tasks a change of less than about {width:.0f} points cannot be told from chance."
+            f"With {counted(round(overall.count or 0), 'task')} a change of less than about {width:.0f} points cannot be told from chance."
         )
     if (judged := summary.learning_verdict) is not None:
         lines.append(f"The campaign's judge at step {judged.step}: {judged.verdict}. {judged.sentence}")
@@ -242,7 +242,9 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     if stats.count:
         grown = f", in addition to the {stats.seeds:,} it started with" if stats.seeds else ""
         types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
-        lines.append(f"{stats.count:,} tasks ({types}) were proposed, verified and accepted{grown}.")
+        lines.append(
+            f"{counted(stats.count, 'task')} ({types}) {'was' if stats.count == 1 else 'were'} proposed, verified and accepted{grown}."
+        )
         if summary.merged_cycles:
             lines[-1] += (
                 f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."

@@ -14,6 +14,26 @@ from azr.errors import ConfigError
 
 
 @pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("10^-6", "1e-6"),
+        ("2x10^-6", "2e-6"),
+        ("5·10⁻⁶", "5e-6"),
+        ("3×10−6", ""),
+        ("2^5", "32"),
+        ("10^6", "1000000"),
+    ],
+)
+def test_a_power_is_told_as_a_number(typed: str, number: str) -> None:
+    """ "It must be a number, true, false, or a list such as [1,2]"."""
+    told = (
+        f"the value cannot be read; write train.learning_rate={number}$" if number else "it must be a number"
+    )
+    with pytest.raises(ConfigError, match=told):
+        loaded(f"train.learning_rate={typed}")
+
+
+@pytest.mark.parametrize(
     ("item", "told"),
     [
         ("campaign.hours=48h", "a number of hours, without a unit: 48"),
@@ -34,6 +54,11 @@ from azr.errors import ConfigError
         ("rollout.max_response_tokens=2k", "a whole number of tokens, without a unit"),  # 2000 or 2048
         ("rollout.max_response_tokens=0.5 tokens", "a whole number of tokens, without a unit"),
         ("campaign.cycles=5.5", "a whole number"),
+        ("campaign.hours=24*2", "a number of hours: 48"),
+        ("campaign.cycles=5/2", "a whole number"),
+        ("rollout.gpu_memory_share=1/2", "a share from 0 to 1: 0.5"),
+        ("train.learning_rate=2 * 10**-6", "a number: 2e-6"),
+        ("train.learning_rate=1/0", "a number"),
         ("train.learning_rate=1e-6f", "a number, without a unit"),
     ],
 )

@@ -468,6 +468,10 @@ def test_another_probe_score_than_the_recorded_one_stops_the_export() -> None:
     assert "recorded none" in said[-1]
     compare_with_record(scores_of(6, 10), recorded, 5, Path("x"), 0.03, said.append)
     assert "recorded one on 100 tasks" in said[-1]
+    compare_with_record(
+        scores_of(1, 1), {"probe/all/accuracy": 0.5, "probe/tasks": 2.0}, 5, Path("x"), 0.03, said.append
+    )
+    assert "on 1 task; the trainer recorded one on 2 tasks" in said[-1], 'it was "on 1 tasks"'
 
 
 def test_gguf_without_a_converter_says_how_to_get_one(run: RunDir, tmp_path: Path, monkeypatch) -> None:
