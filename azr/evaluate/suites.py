@@ -34,6 +34,7 @@ from azr.evaluate.proposals import proposal_suite, run_proposals
 from azr.evaluate.tasks_suite import probe_suite
 from azr.run.rundir import RunDir
 from azr.selfplay.episode import Fits
+from azr.wording import counted
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SHIPPED_PROBES = DATA / "probes"
@@ -55,7 +56,18 @@ _FROM_FILE: dict[str, Callable[..., Suite]] = {
     "gsm8k": gsm8k_suite,
 }
 """Suites that are made from their authors' file."""
-HUMANEVAL_ITEMS = 164
+_PUBLISHED: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "humaneval": ("HumanEval", "HumanEval/", (164,)),
+    "humaneval+": ("HumanEval+", "HumanEval/", (164,)),
+    "mbpp": ("MBPP's test split", "mbpp/", (257, 500)),
+    "mbpp+": ("MBPP+", "Mbpp/", (378, 399)),
+    "cruxeval-i": ("CRUXEval", "sample_", (800,)),
+    "cruxeval-o": ("CRUXEval", "sample_", (800,)),
+    "livecodebench-execution": ("the execution-v2 file", "", (479,)),
+    "gsm8k": ("GSM8K's test split", "gsm8k/", (1319,)),
+}
+"""Name -> what it is called, how its ids begin (an own file in its form may have others), items: MBPP's are those of the sanitized and
+of the plain file, MBPP+ has lost some. LiveCodeBench's file grows with each release, and is asked in parts."""
 _REASONED = ("cruxeval-i", "cruxeval-o", "livecodebench-execution")
 SUITE_STYLES = {
     "probes": ("frame",),
@@ -152,13 +164,13 @@ def build_suite(
 
 
 def _told_if_partial(suite: Suite) -> Suite:
-    """With a note where a file of HumanEval, also the longer tests, lacks items: a download may break off between two."""
-    there = sum(
-        item.item_id.startswith("HumanEval/") for item in suite.items
-    )  # an own file in its form has other ids
-    if not there or there + len(suite.left_out) >= HUMANEVAL_ITEMS:
+    """With a note where a file has another number of items than the published suite: a download may break off between two."""
+    title, prefix, sizes = _PUBLISHED.get(suite.name, ("", "", ()))
+    count = len(suite.items) + len(suite.left_out)
+    if count in sizes or not any(title and item.item_id.startswith(prefix) for item in suite.items):
         return suite
-    note = f"the file has {there} of HumanEval's {HUMANEVAL_ITEMS} items, so this is no score to set beside published ones"
+    whole = " or ".join(f"{size:,}" for size in sizes)
+    note = f"the file has {counted(count, 'item')}, and {title} has {whole}, so this is no score to set beside published ones"
     return replace(suite, notes=(*suite.notes, note))
 
 

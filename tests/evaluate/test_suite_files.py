@@ -88,9 +88,19 @@ def test_a_part_of_a_published_suite_is_told_from_the_whole(tmp_path: Path) -> N
     part = write(tmp_path / "part.jsonl", rows[:7])
     own = write(tmp_path / "own.jsonl", [{**row, "task_id": f"mine/{n}"} for n, row in enumerate(rows[:7])])
     [note] = build_suite(f"humaneval={part}", CONFIG, style="native").notes
-    assert "the file has 7 of HumanEval's 164 items" in note
-    for whole in ("humaneval", f"humaneval={own}"):
-        assert not build_suite(whole, CONFIG, style="native").notes
+    assert "the file has 7 items, and HumanEval has 164, so this is no score to set beside" in note
+    sums = [{"question": f"{n} and 1?", "answer": f"#### {n + 1}"} for n in range(1319)]
+    pairs = [
+        {"id": f"sample_{n}", "code": "def f(x):\n    return x", "input": f"{n}", "output": f"{n}"}
+        for n in range(800)
+    ]
+    parts = {"gsm8k": sums, "cruxeval-i": pairs, "cruxeval-o": pairs}
+    for name, items in parts.items():
+        [note] = build_suite(f"{name}={write(tmp_path / f'{name}.jsonl', items[:1])}", CONFIG).notes
+        assert "the file has 1 item, and " in note and f" has {len(items):,}, so" in note
+    wholes = [f"{name}={write(tmp_path / f'{name}.jsonl', items)}" for name, items in parts.items()]
+    for whole in ("humaneval", f"humaneval={own}", *wholes):
+        assert not build_suite(whole, CONFIG).notes
 
 
 def test_mbpp_for_a_model_that_continues_text(tmp_path: Path, sandbox: Sandbox) -> None:
