@@ -25,7 +25,13 @@ from azr.data.account import Account, news
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
-from azr.data.guard import check_evaluation_files, prepare_probes, protected_files, require_true_probes
+from azr.data.guard import (
+    check_evaluation_files,
+    prepare_probes,
+    protected_files,
+    require_true_probes,
+    twofold_probes,
+)
 from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, set_changed_pool_aside, write_rejected
 from azr.data.reexecute import RERUNS_FILE, RerunStore
@@ -130,6 +136,7 @@ def consolidate(
     """
     started = time.monotonic()
     require_true_probes(run, config, RerunStore(run.pool / RERUNS_FILE), sandbox or SandboxConfig())
+    twofold = twofold_probes(run, config)
     prepare_probes(run, config)
     sources, missing = _all_sources(run, cycle, config)
     build = _build(run, sources, config, sandbox)
@@ -170,6 +177,7 @@ def consolidate(
             *(f"{item}; its tasks stay in the pool" for item in missing),
             *_lines(new, build),
             *(passed_over(config.extra_files) if cycle == 1 else ()),
+            *twofold,
         ],
         missing=missing,
     )

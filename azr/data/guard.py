@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ from azr.system.files import (
     write_json_atomic,
 )
 from azr.tasks import Task
+from azr.wording import counted
 
 HASHES_FILE = "hashes.json"
 """In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
@@ -123,11 +125,14 @@ def read_probes(file: Path) -> bytes:
     """
     with contextlib.suppress(DataError):
         plain = [(record, Task.from_json(record)) for record in read_jsonl(file, strict=True)]
-        told = [_as_written_here(record, task) for record, task in plain]
-        if told and all(task is same for (_, task), same in zip(plain, told, strict=True)):
+        frozen = (file.parent / HASHES_FILE).exists()
+        told = [_as_written_here(record, task, frozen) for record, task in plain]
+        if told and all(
+            tasks[0] is task and not tasks[1:] for (_, task), tasks in zip(plain, told, strict=True)
+        ):
             return file.read_bytes().removeprefix(codecs.BOM_UTF8)
         if told:
-            return _json_lines(told)
+            return _json_lines(itertools.chain(*told))
     tasks: list[Task] = []
     for row in read_rows(file):
         found = Refused(Reason.UNREADABLE, row.problem) if row.record is None else tasks_of(row.record)
@@ -158,9 +163,29 @@ def require_probes(files: Sequence[Path]) -> None:
             )
 
 
-def _as_written_here(record: dict[str, Any], task: Task) -> Task:
+def twofold_rows(file: Path) -> str:
+    """A sentence where rows of a probe file are two tasks each; empty elsewhere."""
+    more = len(probe_tasks(file)) - sum(1 for _ in read_rows(file))
+    are = "is" if more == 1 else "are"
+    return (
+        f"{file.name}: {counted(more, 'row')} without a task_type {are} two tasks each, of abduction and of deduction"
+        if more
+        else ""
+    )
+
+
+def twofold_probes(run: RunDir, config: DataConfig) -> list[str]:
+    """A sentence for each configured probe file that has such rows, until the run has its copies."""
+    files = [] if probes_are_frozen(run) else configured_files(probe_names(config), "data.probe_files")[0]
+    return [told for file in files if (told := twofold_rows(file))]
+
+
+def _as_written_here(record: dict[str, Any], task: Task, frozen: bool) -> list[Task]:
     """``task``, or with its texts as we write them where the record's differ: answers are compared with ``[1, 2]``, not with
-    ``[1,2]``.
+    ``[1,2]``. Both of a row without a task type.
+
+    Args:
+        frozen: in a run's folder, for which earlier versions took one task of such a row, as its trainer does.
 
     Raises:
         DataError: the record is no task after all.
@@ -168,9 +193,11 @@ def _as_written_here(record: dict[str, Any], task: Task) -> Task:
     found = tasks_of(record, max_code_chars=sys.maxsize, max_value_chars=sys.maxsize)
     if isinstance(found, Refused):
         raise DataError(found.detail)
-    ours = next(each for each in found if each.task_type is task.task_type)
-    texts = (ours.code, ours.inputs, ours.outputs)
-    return task if texts == (task.code, task.inputs, task.outputs) else replace(ours, lineage=task.lineage)
+    found = [each for each in found if each.task_type is task.task_type] if frozen else found
+    texts = {(each.task_type, each.code, each.inputs, each.outputs) for each in found}
+    if texts == {(task.task_type, task.code, task.inputs, task.outputs)}:
+        return [task]
+    return [replace(each, lineage=task.lineage) for each in found]
 
 
 def _json_lines(tasks: Iterable[Task]) -> bytes:

@@ -109,7 +109,8 @@ def proposal_suite(
             items.append(Item(item_id, kind.value, row.prompt, remedy=remedy))
 
     files = ", ".join(path.name for path in paths)
-    note = f"references are drawn from the {len(tasks)} {source or f'tasks of {files}'}"
+    drawn = {(task.program, task.inputs, task.outputs) for task in tasks}  # of two types, some
+    note = f"references are drawn from the {len(drawn)} {source or f'tasks of {files}'}"
     return ProposalSuite(name="proposals", rows=rows, config=config, items=items, notes=(note,))
 
 

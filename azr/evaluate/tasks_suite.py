@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.guard import probe_files_in, probe_tasks
+from azr.data.guard import probe_files_in, probe_tasks, twofold_rows
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
@@ -138,4 +138,5 @@ def probe_suite(path: Path, config: SelfPlayConfig, *, brought: bool = True) -> 
         )
     found = ((file, task) for file in files for task in probe_tasks(file))
     tasks = [(f"{file.stem}/{task.task_id}", task.task_type.value, task) for file, task in found]
-    return task_suite("probes", tasks, config, brought=brought)
+    suite = task_suite("probes", tasks, config, brought=brought)
+    return replace(suite, notes=[told for file in files if (told := twofold_rows(file))])

@@ -26,15 +26,17 @@ from hypothesis import strategies as st
 
 from azr.config import Config
 from azr.config.load import write_config
+from azr.config.selfplay import SelfPlayConfig
 from azr.data.check import passed_over, require_readable
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.contamination import evaluation_items
-from azr.data.guard import prepare_probes
+from azr.data.guard import prepare_probes, probe_files, probe_tasks, twofold_rows
 from azr.data.manifest import load_pool
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import configured_files, data_files
 from azr.errors import DataError
+from azr.evaluate.suites import build_suite
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, read_jsonl
 
@@ -690,6 +692,29 @@ def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
         match=r"bad\.csv, line \d+: no field output .*every row of a probe file",
     ):
         require_readable(quiet(probe_files=[str(bad)]), run)
+
+
+def test_probe_rows_without_a_task_type_are_two_tasks_in_any_format(run: RunDir, tmp_path: Path) -> None:
+    """CSV gave two and JSON Lines one, so that a score changed with the format of its file."""
+    rows = [
+        {"snippet": "def f(x):\n    return [x, x * 7]", "input": f"{n}", "output": f"[{n}, {7 * n}]"}
+        for n in range(3)
+    ]
+    lines = written(tmp_path / "mine.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    table = written(tmp_path / "mine.csv", pd.DataFrame(rows).to_csv(index=False))
+    assert probe_tasks(lines) == probe_tasks(table) and len(probe_tasks(lines)) == 6
+    told = "3 rows without a task_type are two tasks each, of abduction and of deduction"
+    assert f"mine.jsonl: {told}" in consolidate(run, 1, quiet(probe_files=[str(lines)])).sentence
+    assert (
+        twofold_rows(table) == f"mine.csv: {told}" and build_suite(f"probes={table}", SelfPlayConfig()).notes
+    )
+    [copy] = probe_files(run)
+    assert len(list(read_jsonl(copy))) == 6 and not twofold_rows(copy)
+    copy.chmod(0o644)
+    copy.write_bytes(lines.read_bytes())  # as an earlier version froze it: its trainer asks three
+    assert [task.task_type.value for task in probe_tasks(copy)] == ["deduction"] * 3 and not twofold_rows(
+        copy
+    )
 
 
 def test_probes_that_do_not_hold_stop_the_run_before_it_measures_itself_by_them(
