@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,9 @@ MAX_CHARS = 65536
 MAX_DEPTH = 64
 MAX_ITEMS = 20_000
 MAX_INT_BITS = 13_000
-"""About 3,900 digits; CPython itself refuses to convert more than 4,300."""
+"""About 3,900 digits; CPython itself refuses to convert more than 4,300, also where ``PYTHONINTMAXSTRDIGITS`` says fewer."""
+if hasattr(sys, "set_int_max_str_digits"):  # from 3.10.7 on
+    sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
 
 
 class ValueReadError(ValueError):

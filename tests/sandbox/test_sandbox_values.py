@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import example, given, settings
@@ -295,3 +298,11 @@ def test_equality_is_aware_of_types():
     with pytest.raises(ValueReadError):
         same("f()", "1")
     assert math.isnan(read("nan"))
+
+
+def test_a_variable_of_python_s_makes_no_right_answer_unreadable():
+    code = "from azr.sandbox.values import canonical_text; print(len(canonical_text('7' * 1000)))"
+    environment = {**os.environ, "PYTHONINTMAXSTRDIGITS": "640"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("1000\n", "")
