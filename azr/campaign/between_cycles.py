@@ -64,7 +64,8 @@ def dismiss(ctx: Context, *, at_once: bool = False) -> None:
     if waiting is None:
         return
     try:
-        if not at_once:
+        # asking would make the folder anew in the empty place of a disk that went away
+        if not at_once and ctx.run.attempt(waiting.request.cycle, waiting.request.attempt).is_dir():
             with contextlib.suppress(OSError):  # the disk is full
                 ask(ctx.run, waiting.request.cycle, waiting.request.attempt, STOP_FILE, "no cycle follows")
             deadline_s = time.monotonic() + DISMISS_S

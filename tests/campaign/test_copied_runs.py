@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fake_campaign import Driver, command_trainer, fast_config, wait_for
+from fake_campaign import Driver, Report, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
+from azr.config import Config
+from azr.errors import DataError
 from azr.report.summary import RunStatus, read_summary
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
@@ -176,6 +178,23 @@ def test_a_folder_that_goes_while_the_run_trains(one: RunDir, how: str) -> None:
         assert "copy" not in kinds(two) and len(read_metrics(two)) == steps
         stopped(two, training(two, after=steps + 2))
         assert [record.step for record in read_metrics(two)] == list(range(1, len(read_metrics(two)) + 1))
+
+
+def test_a_folder_that_goes_between_two_cycles(one: RunDir) -> None:
+    """The end of the waiting trainer wrote ``stop`` there: no empty place of a disk any more."""
+    two = RunDir(one.root.with_name("two"))
+
+    def merge(run: RunDir, cycle: int, config: Config) -> Report:
+        run.root.rename(two.root)
+        raise DataError(f"{run.cycle_tasks(cycle)} does not exist")
+
+    config = fast_config(steps_per_cycle=4, start_timeout_s=300)
+    driver = Driver(one, config, fake_parts(merge=merge))
+    assert driver.wait() == 71  # RunMovedError, which the command prints
+    assert "two now: name=two resumes from the last checkpoint" in (two.root / "driver.log").read_text()
+    assert not one.root.exists() and not of(two)
+    assert Driver(two, config).wait() == 0
+    assert [record.step for record in read_metrics(two)] == list(range(1, 9))
 
 
 def test_a_copy_of_a_run_that_was_renamed_since(one: RunDir) -> None:
