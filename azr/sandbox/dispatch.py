@@ -289,7 +289,8 @@ class Dispatcher:
             self.deaths.popleft()
         _log.warning("a sandbox process was replaced: %s (%d in the last minute)", what, len(self.deaths))
         for descriptor in (worker.results, worker.commands):
-            self.poll.unregister(descriptor)
+            with contextlib.suppress(KeyError):  # one that died at once, before the next poll
+                self.poll.unregister(descriptor)
         self.watched = {}
         worker.kill()
         if len(self.deaths) > MAX_DEATHS:

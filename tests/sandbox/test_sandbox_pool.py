@@ -202,6 +202,26 @@ def test_a_dead_zygote_is_replaced_and_no_job_is_lost():
         assert sandbox.stats().restarts == 1 and sandbox.stats().queued == 0
 
 
+def test_a_zygote_that_dies_as_soon_as_it_is_there_is_replaced_too(monkeypatch):
+    """As the kernel ends several when memory runs out: the sandbox's own thread failed (KeyError)."""
+    doomed = [True, True]
+
+    class Doomed(Worker):
+        def wait_ready(self) -> None:
+            super().wait_ready()
+            if doomed and doomed.pop():
+                self.process.kill()
+                self.process.wait(timeout=30)
+
+    monkeypatch.setattr("azr.sandbox.dispatch.Worker", Doomed)
+    with Sandbox(SandboxConfig(workers=2, slots=2)) as sandbox:
+        futures = [sandbox.submit(Job(ADD, (f"{i}, 1",))) for i in range(120)]
+        for pid in sandbox.process_ids():
+            os.kill(pid, signal.SIGKILL)
+        assert all(future.result(timeout=120).ok for future in futures)
+    assert not doomed
+
+
 def test_stats_count(sandbox):
     before = sandbox.stats()
     run(sandbox, ADD, "1, 2")
