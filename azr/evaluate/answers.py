@@ -20,6 +20,11 @@ from azr.system.files import json_line, read_json, read_jsonl, write_json_atomic
 from azr.system.locks import locked
 
 FSYNC_EVERY_S = 2.0
+_OTHER = {
+    "suite": "to other questions: those of another file, or asked in other words",
+    "model": "of another model of this name",
+}
+"""What differs where a hash does."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,9 @@ class AnswerStore:
             before = self._settings_of_answers()
             different = (key for key in sorted({*before, *request}) if before.get(key) != request.get(key))
             if (key := next(different, None)) is not None:
+                change = f"{key} was {before.get(key)!r}, is {request.get(key)!r}"
                 raise RunError(
-                    f"{self.folder} holds answers under other settings ({key} was {before.get(key)!r}, is {request.get(key)!r}); "
+                    f"{self.folder} holds answers {_OTHER.get(key, f'under other settings ({change})')}; "
                     "give another --out, or --restart to discard them"
                 )
         write_json_atomic(self.request_path, request)

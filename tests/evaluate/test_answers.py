@@ -44,7 +44,10 @@ def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Pa
             AnswerStore(tmp_path / "a").opened({"model": "m1", "seed": 0}),
         ):
             pass
-    with pytest.raises(RunError, match="model was 'm1', is 'm2'"), store.opened({"model": "m2", "seed": 0}):
+    with (
+        pytest.raises(RunError, match="answers of another model of this name"),
+        store.opened({"model": "m2", "seed": 0}),
+    ):
         pass
     with store.opened({"model": "m2", "seed": 0}, restart=True):
         assert store.read() == {}
@@ -222,6 +225,24 @@ def test_an_interrupted_evaluation_is_judged_on_what_all_models_have_answered(tm
     assert first["estimates"]["pass@1"]["value"] == 1.0 and second["estimates"]["pass@1"]["value"] == 0.0
     assert found["comparisons"][0]["n"] == 3
     assert "probes: 3 of 6 tasks, those answered by all so far" in "\n".join(said)
+
+
+def test_another_file_as_a_suite_of_the_same_name_leaves_the_answers_to_the_first(tmp_path: Path) -> None:
+    """The refusal named two hashes."""
+    tasks = list(probe_suite(PROBE_FILE, COMPACT).tasks.values())
+    files = [tmp_path / "one" / "mine.jsonl", tmp_path / "two" / "mine.jsonl"]
+    for number, file in enumerate(files):
+        write_jsonl_atomic(file, [tasks[number].to_json()])
+    options = Options(suites=(), out=tmp_path / "out", frame="compact", partial=True, progress=False)
+    with pytest.raises(ModelError, match="no task of these suites has been answered"):
+        evaluate([str(TINY)], replace(options, suites=[f"probes={files[0]}"]), lambda _: None)
+    [request] = (tmp_path / "out").glob("*/probes/request.json")
+    answers = request.with_name("answers.jsonl")
+    AnswerWriter(answers).write([Answer("mine/x", 0, "hm")])
+    before = answers.read_bytes(), request.read_bytes()
+    with pytest.raises(RunError, match=r"probes holds answers to other questions: .*; give another --out"):
+        evaluate([str(TINY)], replace(options, suites=[f"probes={files[1]}"]), lambda _: None)
+    assert (answers.read_bytes(), request.read_bytes()) == before
 
 
 @pytest.mark.parametrize("taken", [[], [0, 2], [0, 1, 2, 3, 4, 5]])
