@@ -4,9 +4,12 @@
     python scripts/dev/pool_seeds.py OUT1/evaluate:cot-3@0:cot-3@60 OUT2/evaluate:cot-4@0:cot-4@86 \
         --suite cruxeval-o-native-cot --suite cruxeval-i-native-cot
 
-Each seed is FOLDER:BEFORE:AFTER, the folder of an evaluation and the names of two of its models. The difference of an item
-is its mean over suites and seeds, so the interval (bootstrap) and p (sign flip) are over items: what more seeds cannot
-narrow is the choice of the items. Items that one of the seeds or suites lacks are an error.
+Each seed is FOLDER:BEFORE:AFTER, the folder of an evaluation and the names of two of its models; LABEL= may stand before it.
+The difference of an item is its mean over suites and seeds, so the interval (bootstrap) and p (sign flip) are over items:
+what more seeds cannot narrow is the choice of the items. Items that one of the seeds or suites lacks are an error.
+
+``--picture FILE.png`` draws the difference of each seed with its interval, and of its suites; nothing is pooled then, so
+the seeds may be of different experiments and models.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import contextlib
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from azr.evaluate.statistics import compare
@@ -84,27 +87,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("seeds", nargs="+", metavar="FOLDER:BEFORE:AFTER")
     parser.add_argument("--suite", dest="suites", action="append", required=True, metavar="SUITE-STYLE")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png")
     args = parser.parse_args(arguments)
-    seeds, places = [], set()
+    seeds: dict[str, tuple[Path, Path]] = {}
     try:
         for text in args.seeds:
-            folder, *models = text.rsplit(":", 2)
+            label, _, rest = text.rpartition("=")
+            folder, *models = rest.rsplit(":", 2)
             if len(models) != 2:
                 raise ValueError(f"{text!r} is not FOLDER:BEFORE:AFTER")
             before, after = (Path(folder).resolve() / model for model in models)
-            if (before, after) in places:
+            if (before, after) in seeds.values() or (label or text) in seeds:
                 raise ValueError(f"{text}: this seed is named twice")
-            places.add((before, after))
             require_asked_alike(before, after, args.suites)
-            seeds.append([scores(model, args.suites) for model in (before, after)])
+            seeds[label or text] = before, after
+        found = {name: [scores(model, args.suites) for model in models] for name, models in seeds.items()}
         if len(seeds) > 1:
-            for text, seed in zip(args.seeds, seeds, strict=True):
-                print(f"{text}: {line(*pooled([seed]))}")
-        print(f"{'all' if len(seeds) > 1 else args.seeds[0]}: {line(*pooled(seeds))}")
+            for name, seed in found.items():
+                print(f"{name}: {line(*pooled([seed]))}")
+        if args.picture:
+            draw(args.picture, args.suites, seeds)
+        else:
+            print(f"{'all' if len(seeds) > 1 else next(iter(seeds))}: {line(*pooled(list(found.values())))}")
     except (OSError, ValueError) as error:
         print(f"pool_seeds: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def draw(path: Path, suites: Sequence[str], seeds: Mapping[str, tuple[Path, Path]]) -> None:
+    """A row for each seed: the difference in the mean of all suites with its 95 % interval, and in each suite alone."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.45 * len(seeds)), layout="constrained")
+    rows = range(len(seeds), 0, -1)
+    for marker, asked in (
+        ("o", suites),
+        *((marker, [suite]) for marker, suite in zip("<>^v", suites, strict=False)),
+    ):
+        every = [compare(*pooled([[scores(model, asked) for model in models]])) for models in seeds.values()]
+        points = [100 * each.difference for each in every]
+        if asked is suites:
+            spread = [
+                [100 * (each.difference - each.low) for each in every],
+                [100 * (each.high - each.difference) for each in every],
+            ]
+            axes.errorbar(
+                points,
+                rows,
+                xerr=spread,
+                fmt=marker,
+                capsize=4,
+                label="mean of both" if len(suites) == 2 else "mean",
+            )
+        else:
+            axes.scatter(
+                points, rows, marker=marker, s=28, facecolors="none", edgecolors="0.4", label=asked[0]
+            )
+    axes.axvline(0.0, color="0.6", linewidth=1)
+    axes.set_yticks(rows, list(seeds))
+    axes.set_xlabel("points gained against the start, 95 % interval")
+    axes.grid(axis="x", alpha=0.25)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def line(before: Sequence[float], after: Sequence[float]) -> str:

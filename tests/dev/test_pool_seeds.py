@@ -85,3 +85,21 @@ def test_what_does_not_belong_together_is_refused(
         )
     assert pool_seeds.main(words) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_picture_has_a_row_for_each_seed_and_nothing_is_pooled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation(tmp_path / "1", "start", 0.4, 1)
+    evaluation(tmp_path / "1", "end", 0.5, 1)
+    evaluation(tmp_path / "2", "start", 0.3, 2, n=100)  # another experiment, with other items
+    evaluation(tmp_path / "2", "end", 0.3, 2, n=100)
+    words = [
+        f"{tmp_path}/1:start:end",
+        f"small=0.5B={tmp_path}/2:start:end",
+        "--picture",
+        f"{tmp_path}/gains.png",
+    ]
+    first, second = run(capsys, *words)
+    assert "p 0.0" in first and second.startswith("small=0.5B: ") and "100 items" in second
+    assert (tmp_path / "gains.png").read_bytes().startswith(b"\x89PNG")
