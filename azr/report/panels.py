@@ -268,8 +268,7 @@ def _memory_panel(sheet: Sheet, title: str, why: str, suffix: str) -> Panel | No
 
 def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel | None]:
     """Memory and disk over time, as the driver saw them."""
-    log = read_log(MachineSample, RunDir(summary.root).supervision)
-    samples = sorted(log, key=lambda sample: sample.unix_s)
+    samples = list(read_log(MachineSample, RunDir(summary.root).supervision))
     if not samples:
         return []
 
@@ -277,7 +276,8 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel | None]:
         """NaN where it was not measured."""
         return np.array([getattr(sample, name) for sample in samples], dtype=np.float64)
 
-    seconds = column("unix_s") - samples[0].unix_s
+    # in the order in which they were written; where the clock was set back, no time passes
+    seconds = np.cumsum(np.maximum(np.diff(column("unix_s"), prepend=samples[0].unix_s), 0.0))
     unit, time_axis = ("minutes", seconds / 60) if seconds[-1] < SHORT_S else ("hours", seconds / 3600)
 
     def over_time(title: str, why: str, *series: tuple[str, str, int]) -> Panel | None:

@@ -159,6 +159,20 @@ def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
     assert "by phase</h3>" not in page and "No GPU was used" in page and "Memory over time" in page
 
 
+def test_a_clock_that_was_set_back_mixes_no_samples_of_memory(tmp_path: Path) -> None:
+    """They were sorted by their dates: the chart ended with an earlier sample, and said that it was the latest."""
+    run = write_synthetic_run(tmp_path / "run", steps=20)
+    samples = [json.loads(line) for line in run.supervision.read_text().splitlines()]
+    for number, sample in enumerate(samples):
+        sample["trainer_gib"] = 10.0 + number / 10
+        if number >= len(samples) // 2:
+            sample["unix_s"] -= 86400
+    run.supervision.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    chart = page_of(run).partition("Memory over time")[2].partition("Free disk")[0]
+    latest = f"{samples[-1]['trainer_gib']:.3g}"
+    assert re.search(rf"trainer\s*(<[^>]*>\s*)*{latest}", chart) and "minutes" in chart
+
+
 def test_a_comparison_warns_of_different_lengths(tmp_path: Path) -> None:
     roots = [
         write_synthetic_run(tmp_path / name, steps=steps).root
