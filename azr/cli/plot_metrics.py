@@ -86,14 +86,15 @@ def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -
 
     figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     lines = [(run, name) for run, table in tables.items() for name in names if table.has(name)]
-    for color, (run, name) in enumerate(lines):
+    for number, (run, name) in enumerate(lines):
+        color, second = f"C{number}", number >= 10  # matplotlib begins again with its ten colours
         steps, values = tables[run].steps, tables[run].column(name)
         label = name if len(tables) == 1 else run if len(names) == 1 else f"{run}: {name}"
         if window > 1:
-            axes.plot(steps, values, ".", color=f"C{color}", alpha=0.35)
-            axes.plot(steps, moving_mean(values, window), color=f"C{color}", label=label)
+            axes.plot(steps, values, ".", color=color, alpha=0.35)
+            axes.plot(steps, moving_mean(values, window), "--" if second else "-", color=color, label=label)
         else:
-            axes.plot(steps, values, ".", color=f"C{color}", label=label)
+            axes.plot(steps, values, "x" if second else ".", color=color, label=label)
     title = [names[0]] if len(tables) > 1 and len(names) == 1 else []
     title += [f"points: single steps; lines: means of {window}"] if window > 1 else []
     axes.set(xlabel="training step", title="\n".join(title))

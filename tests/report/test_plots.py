@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from synthetic_run import write_synthetic_run
 
 from azr.cli import run_command
@@ -225,3 +226,27 @@ def test_small_values_keep_their_digits_and_a_run_without_the_metric_is_named(
     assert run_command("plot-metrics", words) == 0
     assert "b logged no mismatch: not in the picture" in capsys.readouterr().out
     assert (tmp_path / "out.csv").read_text().splitlines()[1:] == ["a,1,5.05e-07", "b,1,"]
+
+
+def test_each_of_twenty_lines_looks_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The eleventh had the colour of the first."""
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[str, str]] = []
+    plot = Axes.plot
+
+    def noted(self: Any, x: Any, y: Any, look: str, **more: Any) -> Any:
+        (line,) = plot(self, x, y, look, **more)
+        if "label" in more:
+            drawn.append((to_hex(line.get_color()), look))
+        return [line]
+
+    monkeypatch.setattr(Axes, "plot", noted)
+    run = write_synthetic_run(tmp_path / "run", steps=4).root
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    names = list(lines[1]["values"])[:20]
+    for window in ("1", "3"):
+        drawn.clear()
+        arguments = [str(run), *names, "--window", window, "--out", str(tmp_path / "mine.png")]
+        assert run_command("plot-metrics", arguments) == 0
+        assert len(set(drawn)) == len(drawn) == 20
