@@ -26,6 +26,7 @@ FULL_BYTES = 16 * 2**20
 """A disk with less room than this took no checkpoint, and maybe not the end of the log."""
 
 _BUS_ERROR = "shared memory is full (/dev/shm; a container gets more by --shm-size=8g), or the disk of a file that is mapped into memory"
+_NO_INSTRUCTION = "an instruction that this processor, or what a virtual machine shows of it, does not have (CPU type `host` there)"
 _CAUSES: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
     (r"Read-only file system", "the file system is read-only"),
@@ -42,6 +43,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "rollout.enforce_eager=true avoid compiling)",
     ),
     (r"Bus error|SIGBUS", _BUS_ERROR),
+    (r"Illegal instruction|SIGILL", _NO_INSTRUCTION),
     (r"CUDA error|cudaError|\bNVRM\b|\bXid\b", "a CUDA error"),
     (r"OutOfMemoryError|OOM killer|Cannot allocate memory|\bMemoryError", "host memory ran out"),
     (r"ActorDiedError|RayActorError|WorkerCrashedError", "a Ray worker died"),
@@ -56,6 +58,7 @@ _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "somebody killed it, or the kernel did because host memory ran out",
     signal.SIGTERM: "somebody ended it, or the machine shut down",
     signal.SIGBUS: _BUS_ERROR,
+    signal.SIGILL: _NO_INSTRUCTION,
     signal.SIGXFSZ: "a file grew over this process's file size limit",
     signal.SIGXCPU: "its limit of CPU time is used up (ulimit -t)",
 }

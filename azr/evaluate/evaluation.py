@@ -18,7 +18,7 @@ from azr.evaluate.doubts import doubts_of_answers, doubts_of_references, trained
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
-from azr.evaluate.number_type import cpu_flags, number_type
+from azr.evaluate.number_type import number_type
 from azr.evaluate.questions import (
     FORMAT,
     Decoding,
@@ -47,8 +47,8 @@ from azr.run.rundir import told_apart
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
 from azr.system.files import json_line, json_text
-from azr.system.hardware import detect, device_for
-from azr.system.imports import DEVICE_NAMES, engine_build
+from azr.system.hardware import cpu_flags, detect, device_for
+from azr.system.imports import DEVICE_NAMES, engine_build, require_engine
 from azr.wording import counted
 
 
@@ -294,6 +294,7 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
     Raises:
         ModelError: the engine that is installed cannot compute where the model is to be asked, or the cards
             are not there.
+        ConfigError: this machine lacks what the engine needs.
     """
     machine = detect()
     device = device_for(machine, _device(options.device or source.device), options.tensor_parallel)
@@ -301,6 +302,7 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
         raise ModelError(
             f"{device.count} cards are requested (--tensor-parallel), but {len(device.cards)} can be used: {machine.why_no_card}"
         )
+    require_engine(device.kind)
     return EngineOptions(
         dtype=options.dtype or number_type(source.dtype, replace(machine, gpus=device.cards), cpu_flags()),
         device=device.kind,

@@ -3,8 +3,6 @@ times slower."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from azr.system.boards import BF16_CAPABILITY
 from azr.system.hardware import Machine
 
@@ -24,16 +22,3 @@ def number_type(wanted: str, machine: Machine, flags: frozenset[str]) -> str:
         return "bfloat16" if wanted == "bfloat16" and flags & BF16_CPU_FLAGS else "float32"
     capabilities = [gpu.compute_capability for gpu in machine.gpus]
     return "float16" if any(each and each < BF16_CAPABILITY for each in capabilities) else wanted
-
-
-def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What the processor says it can do; empty where it cannot be asked."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    for line in lines:
-        name, _, values = line.partition(":")
-        if name.strip().lower() in ("flags", "features"):
-            return frozenset(values.split())
-    return frozenset()

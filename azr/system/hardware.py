@@ -184,3 +184,16 @@ def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device
     usable = [gpu for gpu in machine.cards if count == 1 or not gpu.is_slice]
     cards = tuple(usable[:count])
     return Device("cuda", cards, count)
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the processor says it can do; empty where it cannot be asked."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        name, _, values = line.partition(":")
+        if name.strip().lower() in ("flags", "features"):
+            return frozenset(values.split())
+    return frozenset()

@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import site
@@ -21,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from azr.commands import command
 from azr.errors import ConfigError
+from azr.system.hardware import cpu_flags
 from azr.system.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
 
 IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")
@@ -229,12 +231,18 @@ def require_engine(device: str) -> None:
         device: ``cuda`` or ``cpu``, what the run computes on.
 
     Raises:
-        ConfigError: the installed engine computes on the other one only, or lacks a program that it calls.
+        ConfigError: the installed engine computes on the other one only, or needs what this machine lacks.
     """
     build = engine_build()
     if build == device == "cpu" and shutil.which("lscpu") is None:
         raise ConfigError(
             "there is no lscpu, by which the engine finds its cores; install util-linux, or put /usr/bin on PATH"
+        )
+    flags = cpu_flags() if build == device == "cpu" and platform.machine() == "x86_64" else frozenset()
+    if flags and "avx2" not in flags:
+        raise ConfigError(
+            "this processor has no AVX2, which the engine's kernels need (nor has what a virtual machine shows of one unless "
+            "told to: CPU type `host` in Proxmox, QEMU and libvirt)"
         )
     if build in ("", device):
         return

@@ -45,6 +45,7 @@ from azr.run.rundir import RunDir
         (-11, "", "killed by SIGSEGV"),
         (-15, "", "killed by SIGTERM: somebody ended it, or the machine shut down"),
         (-7, "", "killed by SIGBUS: shared memory is full"),
+        (-4, "", "killed by SIGILL: an instruction that this processor"),
         (-25, "", "killed by SIGXFSZ: a file grew over this process's file size limit"),
         (
             -6,

@@ -169,3 +169,17 @@ def test_an_image_without_lscpu_is_told_what_the_engine_lacks(monkeypatch: pytes
     monkeypatch.setattr(imports.shutil, "which", lambda _: None)
     with pytest.raises(ConfigError, match=r"no lscpu.*util-linux"):
         imports.require_engine("cpu")
+
+
+def test_a_processor_without_the_engines_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old laptop, or the kvm64 that Proxmox shows: the trainer's workers died by SIGILL, at two starts."""
+    monkeypatch.setattr(imports, "engine_build", lambda: "cpu")
+    monkeypatch.setattr(imports.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(imports, "cpu_flags", lambda: frozenset({"fpu", "sse4_2", "avx"}))
+    with pytest.raises(ConfigError, match=r"no AVX2.*`host`"):
+        imports.require_engine("cpu")
+    monkeypatch.setattr(imports, "cpu_flags", frozenset)  # /proc/cpuinfo does not say
+    imports.require_engine("cpu")
+    monkeypatch.setattr(imports.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(imports, "cpu_flags", lambda: frozenset({"fp", "asimd"}))
+    imports.require_engine("cpu")
