@@ -95,19 +95,18 @@ class Soak:
         beat = read_heartbeat(self.run)
         return [process for process in self.ours() if beat is not None and process.pid == beat.pid]
 
+    def trainer_id(self) -> list[ProcessId]:
+        """The driver's child, from which everything else descends; none while only an earlier driver's is there."""
+        driver = self.driver.pid if self.driver else -1
+        return [process for process in self.ours() if _parent(process.pid) == driver]
+
     # The faults; each says what it did.
 
     def kill_driver(self) -> str:
         return f"kill -9 of the driver: {self.kill(self.driver_id())}"
 
     def kill_trainer(self) -> str:
-        # The trainer's process is the driver's child; everything else descends from it.
-        children = [
-            process
-            for process in self.ours()
-            if _parent(process.pid) == (self.driver.pid if self.driver else -1)
-        ]
-        return f"kill -9 of the trainer: {self.kill(children)}"
+        return f"kill -9 of the trainer: {self.kill(self.trainer_id())}"
 
     def kill_loop(self) -> str:
         return f"kill -9 of the training loop: {self.kill(self.loop_id())}"
