@@ -2,10 +2,12 @@
 micro-batch."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from small_qwen import small_qwen
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from verl.utils import tensordict_utils as tu
 
@@ -141,3 +143,23 @@ def test_engine_difference_is_that_of_response_tokens():
     assert 2 * found["rollout_log_probs_diff_mean"].aggregate() == pytest.approx(nats, rel=1e-5)
     assert found["rollout_probs_diff_max"].aggregate() == pytest.approx(expected.max().item(), rel=1e-5)
     assert rollout_difference(log_probs, micro_batch()) == {}
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_rotary_frequencies_are_not_cast_with_the_weights(dtype, tmp_path):
+    """verl casts the whole model; the engine rotates by frequencies in float32."""
+    made = small_qwen()
+    made.save_pretrained(tmp_path)
+    bare: Any = object.__new__(PackedEngine)
+    bare.model_config = SimpleNamespace(
+        hf_config=Qwen2Config.from_pretrained(tmp_path), model_type="language_model", local_path=str(tmp_path),
+        trust_remote_code=False, use_liger=False, use_fused_kernels=False, fused_kernel_options={},
+        enable_gradient_checkpointing=False,
+    )  # fmt: skip
+    bare.engine_config = SimpleNamespace(model_dtype=dtype, forward_only=False)
+    bare.use_remove_padding, bare.ulysses_sequence_parallel_size, bare.device_mesh = True, 1, None
+    built = bare._build_module()
+    exact = made.model.rotary_emb.inv_freq
+    assert built.dtype == (torch.bfloat16 if dtype == "bf16" else torch.float32)
+    assert built.model.rotary_emb.inv_freq.dtype == torch.float32
+    assert torch.equal(built.model.rotary_emb.inv_freq, exact)
