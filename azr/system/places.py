@@ -42,9 +42,17 @@ SERVER_VARIABLES = (
 )  # fmt: skip
 """What people set for a server of vLLM's: another hub, whose package is not there, more memory or cores than a run may
 take. The engine of a run goes by the run's configuration."""
+JOB_VARIABLES = (
+    "RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS",
+)  # fmt: skip
+"""What a job of another Ray cluster has, or sets for its nodes: a module or folder that is not here ends the trainer, and
+with fewer CPUs it waits for its workers in vain."""
 _UNWANTED = {
     **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
     **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
+    **dict.fromkeys(
+        JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
+    ),
 }
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Network interfaces through which processes are to find each other. On one machine none has to be named; one that
@@ -118,7 +126,7 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
     unset = "unset {}; a run starts its processes without it"
     for name in _UNWANTED:
         if environment.get(name):
-            subject = "Python" if name in PYTHON_VARIABLES else "vLLM"
+            subject = {"P": "Python", "R": "Ray"}.get(name[0], "vLLM")
             yield Trouble(subject, f"{name}={environment[name]}", unset.format(name), harmless=True)
     for name, value, what in _of_another_machine(environment):
         seen = f"{name}={value} names no {what} of this machine"
