@@ -53,7 +53,7 @@ MISMATCH = "train/logprob_mismatch"
 above ``train.max_logprob_mismatch`` in a single step the trainer stops immediately."""
 MISMATCH_MAX = "train/logprob_mismatch_max"
 MISMATCH_NATS = "train/logprob_mismatch_nats"
-"""The same in log-probs, where no recomputed ones are used."""
+"""The same in log-probs, where sequences are packed: the difference of tokens that are unlikely shows here alone."""
 
 VRAM_SUFFIX = "_device_used_gib"
 """``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""

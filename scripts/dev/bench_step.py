@@ -374,8 +374,7 @@ def summarise(
     shape = shape_for(config)
 
     def median(name: str) -> float:
-        values = [values[name] for values in timed if name in values]
-        return statistics.median(values) if values else 0.0
+        return _median(timed, name) or 0.0
 
     seconds = {phase: round(median(names.seconds(phase)), 3) for phase in PHASES}
     rows, response_tokens = median(names.ROWS), median(names.RESPONSE_TOKENS)
@@ -393,7 +392,8 @@ def summarise(
         "seconds": seconds,
         "generated_tokens_per_s": round(generated / seconds["generate"]) if seconds["generate"] else 0,
         "update_tokens_per_s": round(trained_tokens / update_s) if update_s else 0,
-        "logprob_mismatch": median(names.MISMATCH),
+        "mismatch_nats": _median(timed, names.MISMATCH_NATS),
+        "mismatch_probability": _median(timed, names.MISMATCH),
         "gpu_peak_gib": {phase: round(value, 2) for phase, value in watch.gpu_gib.items()},
         "trainer_memory_gib": {
             name.removeprefix("memory/"): round(median(name), 2)
@@ -420,6 +420,12 @@ def summarise(
             "host memory": round(predicted.ram.gib, 2)
         }
     return figures
+
+
+def _median(steps: list[dict[str, float]], name: str) -> float | None:
+    """None where no step has it: log-probs are compared in the packed update alone."""
+    values = [values[name] for values in steps if name in values]
+    return statistics.median(values) if values else None
 
 
 def discarded_samples(config: Config) -> int:
@@ -520,7 +526,8 @@ def table(results: list[dict[str, Any]]) -> str:
     line("generated tokens/s", lambda r: f"{r['generated_tokens_per_s']:,}")
     line("update tokens/s", lambda r: f"{r['update_tokens_per_s']:,}")
     line("MFU of the update", lambda r: f"{100 * r['mfu']:.1f} %" if "mfu" in r else "?")
-    line("log-prob mismatch", lambda r: f"{r['logprob_mismatch']:.5f}")
+    line("engine and trainer, nats", lambda r: _known(r["mismatch_nats"], ".4f"))
+    line("  in token probability", lambda r: _known(r["mismatch_probability"], ".2g"))
     phases = list(dict.fromkeys(phase for result in results for phase in result.get("gpu_peak_gib", {})))
     for phase in phases:
         line(f"GPU peak in {phase}, GiB", lambda r, phase=phase: r["gpu_peak_gib"].get(phase, "-"))
@@ -544,6 +551,10 @@ def table(results: list[dict[str, Any]]) -> str:
     )
     failures = [f"{result['recipe']} failed: {result['failed']}" for result in results if "failed" in result]
     return "\n".join([text, *failures])
+
+
+def _known(value: float | None, form: str) -> str:
+    return "?" if value is None else f"{value:{form}}"
 
 
 def regressions(report: dict[str, Any], baseline: dict[str, Any], tolerance: float) -> list[str]:
@@ -665,7 +676,8 @@ def measure(options: Options) -> int:
         "machine": machine.name,
         "peak_tflops": round(options.peak_tflops, 1),
         "work": work,
-        "results": results,
+        # without the path of the log
+        "results": [{key: value for key, value in each.items() if key != "log"} for each in results],
     }
     print("\n" + table(results))
     for result in results:

@@ -97,7 +97,7 @@ def test_figures_by_hand():
     step = {
         "time_s/step": 10.0, "time_s/generate": 4.0, "time_s/update": 5.0, "time_s/sync": 1.0, "train/rows": 96.0,
         "train/response_tokens": 28_800.0, "train/optimizer_steps": 3.0,
-        "train/logprob_mismatch": 0.002, "memory/update_trainer_peak_gib": 9.9,
+        "train/logprob_mismatch": 4e-7, "train/logprob_mismatch_nats": 0.0238, "memory/update_trainer_peak_gib": 9.9,
     }  # fmt: skip
     warm_up = {**step, "time_s/step": 99.0, "time_s/generate": 90.0}
     figures = bench_step.summarise(config, [warm_up, step, step], NoWatch(), options(), CARD_80)
@@ -113,6 +113,13 @@ def test_figures_by_hand():
     assert figures["predicted_gib"]["rollout"] == pytest.approx(14.5, abs=0.3)
     text = bench_step.table([{"recipe": "0_5b_16gb", **figures}, {"recipe": "other", "failed": "no card"}])
     assert "GPU peak in update" in text and "other failed: no card" in text
+    # it printed the difference in probability, tiny where tokens are unlikely, as one in log-probs of 0.00000
+    rows = [line.split() for line in text.splitlines()]
+    assert ["engine", "and", "trainer,", "nats", "0.0238", "-"] in rows
+    assert ["in", "token", "probability", "4e-07", "-"] in rows
+    del step["train/logprob_mismatch_nats"]
+    unpacked = bench_step.summarise(config, [warm_up, step, step], NoWatch(), options(), CARD_80)
+    assert unpacked["mismatch_nats"] is None and bench_step.table([{"recipe": "0_5b_16gb", **unpacked}])
 
 
 def test_a_trainer_without_a_finished_step_is_a_failure_with_its_last_phase(tmp_path, monkeypatch):

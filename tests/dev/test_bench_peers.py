@@ -236,7 +236,7 @@ def test_figures_are_medians_after_the_first_step() -> None:
     assert found["seconds"]["generate"] == 11.0 and found["step_s"] == 18.0
     assert found["generated_tokens_per_s"] == round(480 * 300 / 11)
     assert found["update_tokens_per_s"] == round(480 * 900 / 7)
-    assert found["logprob_mismatch"] == 0.003  # at the first optimizer step
+    assert found["mismatch_nats"] == 0.003  # at the first optimizer step
     assert found["share_of_roofline"] == {"generate": 0.2, "update": 0.5}
     assert figures.figures(WORK, steps[:1], None)["step_s"] == 180.0
 
@@ -261,7 +261,7 @@ def test_roofline_by_hand() -> None:
 RAN = {
     "peer": "trl", "hold": "whole card", "recipe": "trl, m, all weights, whole card", "step_s": 30.0,
     "seconds": {"generate": 12.0, "log_probs": 0.0, "update": 16.0, "sync": 1.0, "other": 1.0},
-    "tokens_per_s": 14_400, "gpu_peak_gib": 53.2, "host_peak_gib": 9.0, "logprob_mismatch": None,
+    "tokens_per_s": 14_400, "gpu_peak_gib": 53.2, "host_peak_gib": 9.0, "mismatch_nats": None,
     "update_tokens_per_s": 27_000, "generated_tokens_per_s": 12_000,
 }  # fmt: skip
 OURS = {
@@ -269,7 +269,7 @@ OURS = {
     "peer": "ours",
     "recipe": "ours, m, all weights, whole card",
     "step_s": 20.0,
-    "logprob_mismatch": 0.0012,
+    "mismatch_nats": 0.0012,
 }
 LACKS = {
     "peer": "trl", "hold": "16 GiB left", "recipe": "trl, m, all weights, 16 GiB left",

@@ -127,8 +127,9 @@ def try_peer(
             bench_step.end_all(child, environment[MARKER_VARIABLE])
     text = log.read_text(encoding="utf-8", errors="replace")
     steps = figures.step_lines(text)
+    used = figures.settings_line(text) or settings
     return {
-        "settings": figures.settings_line(text) or settings,
+        "settings": {key: value for key, value in used.items() if key != "scratch"},
         "outcome": figures.outcome_of(text, status, len(steps), work.steps),
         "text": text,
         "steps": steps,

@@ -141,7 +141,7 @@ def figures(work: Work, steps: Sequence[dict[str, Any]], bound: Roofline | None)
         "generated_tokens_per_s": _rate(work.generated_tokens, seconds["generate"]),
         "update_tokens_per_s": _rate(work.trained_tokens, update_s),
         "tokens_per_s": _rate(work.trained_tokens, step_s),
-        "logprob_mismatch": steps[0].get("mismatch"),
+        "mismatch_nats": steps[0].get("mismatch"),
     }
     if bound is not None:
         found["share_of_roofline"] = {
@@ -172,7 +172,7 @@ def table(results: Sequence[dict[str, Any]], bounds: dict[str, Roofline]) -> str
         "tokens/s",
         "GiB",
         "host",
-        "mismatch",
+        "nats apart",
     ]
     rows = [head]
     notes = []
@@ -181,7 +181,7 @@ def table(results: Sequence[dict[str, Any]], bounds: dict[str, Roofline]) -> str
             rows.append([result["recipe"], result["outcome"], *[""] * (len(head) - 2)])
             notes.append(f"{result['recipe']}: {result['outcome']}: {result['failed']}")
             continue
-        mismatch = result["logprob_mismatch"]
+        mismatch = result["mismatch_nats"]
         rows.append(
             [
                 result["recipe"],
