@@ -208,7 +208,7 @@ class TrainConfig(Section, place="train"):
     one_interpreter: bool = False
     """On a card: one interpreter imports torch, verl and vLLM, and all processes of the trainer are made from it, as they
     always are without a card. Where they could not use the card so, the log says why and each imports for itself. Off
-    until it has been measured on a card (docs/performance.md). Not in a Ray cluster that was there before."""
+    until more than one start on a card has been measured (docs/performance.md). Not in a Ray cluster that was there before."""
     n_gpus_per_node: PositiveInt = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: PositiveInt = 1
