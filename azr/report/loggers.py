@@ -43,8 +43,10 @@ class TensorBoardLogger:
         self._summary_pb2 = importlib.import_module("tensorboard.compat.proto.summary_pb2")
         records = importlib.import_module("tensorboard.summary.writer.record_writer")
         directory.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads the files of a folder in the order of their names
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+        # TensorBoard reads the files of a folder in the order of their names, also where the clock was set back since
+        earlier = (path.name.split(".")[3] for path in directory.glob("events.out.tfevents.*.*"))
+        began_s = max([int(time.time()), *(int(second) + 1 for second in earlier if second.isdecimal())])
+        name = f"events.out.tfevents.{began_s:010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
         self._records = records.RecordWriter((directory / name).open("wb"))
         self._write(self._event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
         if first_step > 0:

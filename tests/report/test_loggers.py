@@ -49,6 +49,19 @@ def test_a_resume_supersedes_the_undone_steps(tmp_path: Path) -> None:
     assert _scalars(tmp_path / "tensorboard")["x"] == [(1, 0.1), (2, 0.9)]
 
 
+def test_a_resume_supersedes_the_undone_steps_after_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or on a machine whose clock is behind: the new steps were dropped, and the undone ones shown."""
+    for now, first_step, value in ((5000.0, 0, 0.1), (1400.0, 2, 0.9), (1400.0, 3, 0.7)):
+        monkeypatch.setattr("azr.report.loggers.time.time", lambda now=now: now)
+        (logger,) = make_loggers(ReportConfig(), tmp_path, first_step=first_step)
+        for step in range(max(1, first_step), 4):
+            logger.log(step, {"x": value}, now + step)
+        logger.close()
+    assert _scalars(tmp_path / "tensorboard")["x"] == [(1, 0.1), (2, 0.9), (3, 0.7)]
+
+
 def test_a_file_that_cannot_grow_is_an_error_of_the_call_and_no_traceback_of_a_thread(tmp_path: Path) -> None:
     code = """
 import pathlib, resource, sys, time
