@@ -29,7 +29,7 @@ from azr.prompts import solve_prompt
 from azr.sandbox import Sandbox
 from azr.selfplay import episode
 from azr.selfplay.advantage import task_relative_advantages
-from azr.selfplay.credit import pay
+from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import Completion, SolveOutcome, Stopwatch
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.options import prompt_options
@@ -87,7 +87,7 @@ def step(
         )
         for i, task in enumerate(tasks)
     ]
-    outcomes = pay([*proposed, *solved], game, policy.max_response_tokens)
+    outcomes = assign_rewards([*proposed, *solved], game, policy.max_response_tokens)
 
     # Compare (TRR++): a response is judged against the others of its stream, samples against those of its task.
     responses = [each for outcome in outcomes for each in episode.trained_outcomes(outcome, config)]

@@ -6,8 +6,8 @@ for a new task; a *stream* is one of the six (role, task type) pairs that are tr
 The words, one meaning each:
 
 * *row*: a prompt of one stream, planned for a step (``azr.selfplay.rows``); *completion*: one sampled
-  response to it; *rollout*: playing a step's rows with engine and sandbox; *group*: the responses to one
-  task.
+  response to it; *rollout*: playing a step's rows with engine and sandbox; *trajectory*: a response as the
+  optimizer sees it (``azr.selfplay.credit``); *group*: the responses to one task.
 * *outcome*: all that is known of a played row (``azr.selfplay.episode``); *grade*: what a solution is worth,
   before its format is looked at; *reward*: what a response is paid, after every penalty; *credit*: from a
   step's outcomes to its advantages.

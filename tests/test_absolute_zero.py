@@ -9,7 +9,7 @@ import torch
 from azr import absolute_zero
 from azr.config.sandbox import SandboxConfig
 from azr.sandbox import Sandbox
-from azr.selfplay.credit import pay
+from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
 from azr.system.files import read_jsonl
@@ -79,7 +79,7 @@ def test_the_same_responses_earn_the_same_in_the_trainers_episodes(one_step):
 
     start = SelfPlay(GAME, 3)
     start.start([Task.from_json(record) for record in read_jsonl(absolute_zero.SEEDS)])
-    expected = pay(asyncio.run(play_in_order()), start, policy.max_response_tokens)
+    expected = assign_rewards(asyncio.run(play_in_order()), start, policy.max_response_tokens)
     assert len({each.reward for each in expected} - {None}) > 1
     ours = {each.row_id: each for each in outcomes}
     for each in expected:

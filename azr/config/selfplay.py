@@ -52,10 +52,6 @@ class IntrinsicConfig(Section, place="selfplay.intrinsic"):
     """How terms join the learnability reward: ``sum``, ``multiply``, ``sum_multiply`` (reward + product) or
     ``multiply_sum``."""
 
-    @property
-    def enabled(self) -> bool:
-        return any((self.complexity, self.halstead, self.edit_distance, self.diversity))
-
 
 @dataclass(frozen=True)
 class SelfPlayConfig(Section, place="selfplay"):

@@ -128,11 +128,11 @@ class TrainerLink:
         if not self.request.process:
             mark_start(self.run.attempt(self.request.cycle, self.request.attempt), part, inside)
 
-    def mark_end(self, part: HandOverPart) -> None:
+    def mark_handing_over(self, part: HandOverPart) -> None:
         """Of the hand-over from this cycle to the next."""
         mark_hand_over(self.run, self.request.cycle, part)
 
-    def mark_begin(self, part: HandOverPart) -> None:
+    def mark_taking_over(self, part: HandOverPart) -> None:
         """Of the hand-over from the last cycle to this one, where the attempt begins the cycle."""
         if self.request.resume_step + 1 == self.request.first_step:
             mark_hand_over(self.run, self.request.cycle - 1, part)

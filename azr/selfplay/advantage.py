@@ -67,9 +67,9 @@ def task_relative_advantages(
     return advantage_N
 
 
-def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int) -> list[int]:
-    """The rows with a nonzero advantage, in order, filled up with others if the number has to be a multiple;
-    all rows if none has one."""
+def indices_to_learn_from(advantages: NDArray[np.float64], multiple: int) -> list[int]:
+    """Those with a nonzero advantage, in order, filled up with others if the number has to be a multiple;
+    all if none has one."""
     order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first
     count = int((advantages != 0).sum())
     whole = -(-count // multiple) * multiple

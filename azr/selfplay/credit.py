@@ -1,7 +1,7 @@
 """Rewards of a step's responses, and the advantages that follow from them.
 
-``credit`` is what the trainer calls: it lets ``pay`` set the rewards, and passes them on to ``azr.selfplay.advantage``.
-Rewards are set here and nowhere else. An outcome says what happened, ``azr.selfplay.rewards`` and
+``credit`` is what the trainer calls: ``assign_rewards`` sets the rewards, from which ``azr.selfplay.advantage`` computes
+the advantages. Rewards are set here and nowhere else. An outcome says what happened, ``azr.selfplay.rewards`` and
 ``azr.selfplay.intrinsic`` hold the formulas (docs/algorithm.md explains them), and the game knows what came before.
 """
 
@@ -25,7 +25,7 @@ from azr.selfplay.rewards import overlong_penalty, propose_reward, solve_reward
 from azr.tasks import Task, TaskType
 
 
-def pay(
+def assign_rewards(
     outcomes: Sequence[ProposeOutcome | SolveOutcome], game: SelfPlay, max_response_tokens: int
 ) -> list[ProposeOutcome | SolveOutcome]:
     """The same outcomes, in the same order, with the rewards of both roles filled in; also those of the
@@ -42,44 +42,40 @@ def pay(
     def less_length(reward: float, outcome: ProposeOutcome | SolveOutcome) -> float:
         return reward - overlong_penalty(outcome.completion.n_tokens, max_response_tokens, config)
 
-    def paid_solution(outcome: SolveOutcome) -> SolveOutcome:
-        return replace(outcome, reward=less_length(own_reward(outcome, config), outcome))
+    def rewarded_solution(outcome: SolveOutcome) -> SolveOutcome:
+        return replace(outcome, reward=less_length(base_reward(outcome, config), outcome))
 
-    paid: dict[str, ProposeOutcome | SolveOutcome] = {}
+    rewarded: dict[str, ProposeOutcome | SolveOutcome] = {}
     seen: set[tuple[TaskType, str]] = set()
     for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
         if isinstance(outcome, SolveOutcome):
-            paid[outcome.row_id] = paid_solution(outcome)
+            rewarded[outcome.row_id] = rewarded_solution(outcome)
             continue
-        rarity = diversity_term(outcome.task, game.types, config.intrinsic) if outcome.task else {}
-        reward = own_reward(outcome, config, rarity)
+        if outcome.task is not None:
+            rarity = diversity_term(outcome.task, game.types, config.intrinsic)
+            outcome = replace(outcome, terms=outcome.terms | rarity)
+        reward = base_reward(outcome, config)
         if outcome.task is not None and config.duplicate_reward is not None:
             keys = {(outcome.task.task_type, key) for key in _novelty_keys(outcome.task)}
             if keys & seen or game.holds(outcome.task):
                 reward = min(reward, config.duplicate_reward)
             seen |= keys
-        paid[outcome.row_id] = replace(
+        rewarded[outcome.row_id] = replace(
             outcome,
             reward=less_length(reward, outcome),
-            samples=tuple(map(paid_solution, outcome.samples)),
-            solved=outcome.solved and paid_solution(outcome.solved),
+            samples=tuple(map(rewarded_solution, outcome.samples)),
+            solved=outcome.solved and rewarded_solution(outcome.solved),
         )
-    return [paid[outcome.row_id] for outcome in outcomes]
+    return [rewarded[outcome.row_id] for outcome in outcomes]
 
 
-def own_reward(
-    outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig, rarity: dict[str, float] | None = None
-) -> float:
-    """What a response earns before any penalty for being a copy or too long.
-
-    Args:
-        rarity: a proposal's diversity term, where it is paid.
-    """
+def base_reward(outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig) -> float:
+    """What a response earns before any penalty for being a copy or too long."""
     if isinstance(outcome, SolveOutcome):
         return solve_reward(outcome.format_ok, outcome.score, config)
     accuracy = (outcome.accuracy or 0.0) if outcome.valid else None
     progress = outcome.rejection.progress if outcome.rejection else 0.0
-    return propose_reward(outcome.format_ok, accuracy, config, outcome.terms | (rarity or {}), progress)
+    return propose_reward(outcome.format_ok, accuracy, config, outcome.terms, progress)
 
 
 def _novelty_keys(task: Task) -> tuple[str, ...]:
@@ -91,7 +87,7 @@ def _novelty_keys(task: Task) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicySample:
+class Trajectory:
     """One response of a batch, as the optimizer sees it."""
 
     stream: str
@@ -116,43 +112,43 @@ class Credit:
 
 
 def credit(
-    responses: Sequence[PolicySample],
+    trajectories: Sequence[Trajectory],
     game: SelfPlay,
     step: int,
     max_response_tokens: int,
     control: str = "none",
 ) -> Credit:
-    """From a step's outcomes to its advantages: rewards (``pay``), what a control experiment changes about
+    """From a step's outcomes to its advantages: rewards (``assign_rewards``), what a control experiment changes about
     them, and the comparison of each response with its stream or its group.
 
     Args:
-        max_response_tokens: see ``pay``.
+        max_response_tokens: see ``assign_rewards``.
         control: ``train.control``.
     """
-    # Pay: an outcome brings its reward, a response inside a proposal's outcome earns a solver's.
-    real = [row for row, response in enumerate(responses) if response.n_tokens > 0]  # without padding
-    played = [outcome for row in real if (outcome := responses[row].outcome) is not None]
-    outcomes = pay(played, game, max_response_tokens)
-    reward_of_row = {outcome.row_id: outcome.reward for outcome in outcomes}
+    # Reward: an outcome brings its reward, a response inside a proposal's outcome earns a solver's.
+    real = [i for i, trajectory in enumerate(trajectories) if trajectory.n_tokens > 0]  # without padding
+    played = [outcome for i in real if (outcome := trajectories[i].outcome) is not None]
+    outcomes = assign_rewards(played, game, max_response_tokens)
+    reward_by_row_id = {outcome.row_id: outcome.reward for outcome in outcomes}
 
-    rewards_N = np.zeros(len(responses))
-    penalties_N = np.zeros(len(responses))
-    for row in real:
-        response = responses[row]
-        penalties_N[row] = overlong_penalty(response.n_tokens, max_response_tokens, game.config)
-        rewards_N[row] = (
-            reward_of_row[response.outcome.row_id]
-            if response.outcome is not None
-            else solve_reward(response.format_ok, response.score, game.config) - penalties_N[row]
+    rewards_N = np.zeros(len(trajectories))
+    penalties_N = np.zeros(len(trajectories))
+    for i in real:
+        trajectory = trajectories[i]
+        penalties_N[i] = overlong_penalty(trajectory.n_tokens, max_response_tokens, game.config)
+        rewards_N[i] = (
+            reward_by_row_id[trajectory.outcome.row_id]
+            if trajectory.outcome is not None
+            else solve_reward(trajectory.format_ok, trajectory.score, game.config) - penalties_N[i]
         )
 
     # Control: the rewards that are learned from.
-    learned_N = np.zeros(len(responses))
+    learned_N = np.zeros(len(trajectories))
     learned_N[real] = controlled_rewards(
         control,
         rewards_N[real].tolist(),
-        [responses[row].stream for row in real],
-        [responses[row].format_ok for row in real],
+        [trajectories[i].stream for i in real],
+        [trajectories[i].format_ok for i in real],
         game.seed,
         step,
     )
@@ -160,15 +156,15 @@ def credit(
     # Compare: each response with its stream or its group.
     advantages_N = task_relative_advantages(
         learned_N,
-        [response.n_tokens for response in responses],
-        [response.stream for response in responses],
+        [trajectory.n_tokens for trajectory in trajectories],
+        [trajectory.stream for trajectory in trajectories],
         game.config.advantage_mode,
-        [response.group for response in responses],
+        [trajectory.group for trajectory in trajectories],
     )
 
     metrics = {
         names.ROWS: float(len(real)),
-        names.RESPONSE_TOKENS: float(sum(response.n_tokens for response in responses)),
+        names.RESPONSE_TOKENS: float(sum(trajectory.n_tokens for trajectory in trajectories)),
         "train/nonzero_advantages": float((advantages_N[real] != 0).mean()),
         "train/overlong": float((penalties_N[real] > 0).mean()),
     }

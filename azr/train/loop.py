@@ -16,7 +16,7 @@ from azr.run.hand_over import HandOverPart
 from azr.run.protocol import Ending, Phase
 from azr.run.start_record import StartPart
 from azr.run.trainer_link import TrainerLink
-from azr.selfplay.credit import own_reward
+from azr.selfplay.credit import base_reward
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -116,7 +116,7 @@ class Attempt:
             self.link.mark(StartPart.SEEDS)
             self._evaluate_start()
         self.link.mark(StartPart.PROBES)
-        self.link.mark_begin(HandOverPart.TRAINER)
+        self.link.mark_taking_over(HandOverPart.TRAINER)
 
         for step in range(first, request.last_step + 1):
             self.backend.global_steps = step
@@ -144,16 +144,16 @@ class Attempt:
             if step == first:
                 inside = {phase: self.clock.seconds.get(phase, 0.0) for phase in names.PHASES}
                 self.link.mark(StartPart.FIRST_STEP, inside)
-                self.link.mark_begin(HandOverPart.FIRST_STEP)
+                self.link.mark_taking_over(HandOverPart.FIRST_STEP)
             if ends:
-                self.link.mark_end(HandOverPart.BEGIN)
+                self.link.mark_handing_over(HandOverPart.BEGIN)
 
             # Save.
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if ends or asked.checkpoint or due:
                 self._save(step, goes_on=not ends)
             if ends:
-                self.link.mark_end(HandOverPart.SAVE)
+                self.link.mark_handing_over(HandOverPart.SAVE)
             if asked.stop:
                 self.link.finish(Ending.STOPPED, asked.reason or "stop was requested")
                 return False
@@ -253,8 +253,10 @@ class Attempt:
         for kind in sorted({outcome.stream.task_type for outcome in outcomes}):
             own = [outcome for outcome in ordered if outcome.stream.task_type is kind]
             chosen = own[: self.config.selfplay.transcripts_per_stream]
-            paid = [replace(outcome, reward=own_reward(outcome, self.config.selfplay)) for outcome in chosen]
-            kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in paid]
+            rewarded = [
+                replace(outcome, reward=base_reward(outcome, self.config.selfplay)) for outcome in chosen
+            ]
+            kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in rewarded]
         append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
 
     # ---------------------------------------------------------------- saving

@@ -21,8 +21,8 @@ from azr.config import Config
 from azr.errors import EngineError, TrainingError
 from azr.run import metric_names as names
 from azr.run.protocol import Phase
-from azr.selfplay.advantage import rows_to_learn_from
-from azr.selfplay.credit import PolicySample, credit
+from azr.selfplay.advantage import indices_to_learn_from
+from azr.selfplay.credit import Trajectory, credit
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -47,19 +47,20 @@ class StepBackend(Protocol):
         """
         ...
 
-    def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
+    def compute_old_log_probs(self, batch: Any) -> tuple[Any, dict[str, float]]:
         """Spreads the batch over the devices (with padding) and gives it the log-probs from before the
         update; how far those are from the engine's."""
         ...
 
-    def responses(self, batch: Any) -> list[PolicySample]: ...
+    def trajectories(self, batch: Any) -> list[Trajectory]: ...
     def update(
-        self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float
+        self, batch: Any, advantages: NDArray[np.float64], indices: Sequence[int], entropy_coefficient: float
     ) -> dict[str, float]:
-        """One optimizer step (or one for each ``train.mini_batch_sequences``) on these rows of the batch.
+        """One optimizer step (or one for each ``train.mini_batch_sequences``) on some of the batch's trajectories.
 
         Args:
-            advantages: [N] of every response, constant over its tokens.
+            advantages: [N] of every trajectory, constant over its tokens.
+            indices: of the trajectories to learn from.
         """
         ...
 
@@ -162,23 +163,23 @@ def train_step(
         backend.sleep_engine()
     memory |= backend.memory("asleep")
 
-    # Credit: what each response is paid, and what that teaches.
+    # Credit: rewards, and the advantages that follow from them.
     with clock.timed("old_log_prob", Phase.UPDATE):
-        batch, score_metrics = backend.score_again(batch)
+        batch, log_prob_metrics = backend.compute_old_log_probs(batch)
     credited = credit(
-        backend.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control
+        backend.trajectories(batch), game, step, config.rollout.max_response_tokens, config.train.control
     )
-    learned_rows = list(range(len(credited.advantages)))
+    learned_indices = list(range(len(credited.advantages)))
     if config.train.drop_zero_advantages:
-        learned_rows = rows_to_learn_from(credited.advantages, config.train.gpus)
-        credited.metrics["train/dropped_rows"] = float(len(credited.advantages) - len(learned_rows))
+        learned_indices = indices_to_learn_from(credited.advantages, config.train.gpus)
+        credited.metrics["train/dropped_rows"] = float(len(credited.advantages) - len(learned_indices))
 
     # Update: one optimizer step on the whole batch.
     with clock.timed("update", Phase.UPDATE):
         if check_learning:
             backend.remember_weights()
         bonus = entropy_coefficient(config.train, entropy)
-        update_metrics = backend.update(batch, credited.advantages, learned_rows, bonus)
+        update_metrics = backend.update(batch, credited.advantages, learned_indices, bonus)
         has_taught = bool(credited.advantages.any()) or config.train.entropy_coefficient > 0
         moved = check_learning and require_moved_weights(backend.weights_moved(), has_taught)
     memory |= backend.memory("update")
@@ -194,7 +195,7 @@ def train_step(
     accepted = game.accept(step, credited.outcomes, lineage)
     backend.forget(batch)
     clock.seconds["step"] = time.monotonic() - started_s
-    values = game.metrics() | credited.metrics | update_metrics | score_metrics | memory
+    values = game.metrics() | credited.metrics | update_metrics | log_prob_metrics | memory
     require_matching_engine(values, config.train.max_logprob_mismatch)
     return StepResult(rows, credited.outcomes, accepted, values)
 

@@ -43,13 +43,13 @@ def train(run: RunDir) -> int:
     with DriverWatch(run, request):
         while request is not None:
             with TrainerLink(run, request) as link:
-                link.mark_begin(HandOverPart.TRAINER)
+                link.mark_taking_over(HandOverPart.TRAINER)
                 for step in range(request.resume_step + 1, request.last_step + 1):
                     link.phase(Phase.GENERATE)
                     append_jsonl(run.shard(request.cycle), [task.to_json() for task in tasks_of(step)])
                     link.step_done(step, {"data/accepted": 1.0})
                     if step == request.resume_step + 1:
-                        link.mark_begin(HandOverPart.FIRST_STEP)
+                        link.mark_taking_over(HandOverPart.FIRST_STEP)
                 save(link, request.last_step)
                 link.finish(Ending.FINISHED, "trained all steps")
                 request = link.next_request()
@@ -65,10 +65,10 @@ def save(link: TrainerLink, step: int) -> None:
         with open(staging / "actor" / name, "wb") as file:
             for _ in range(max(1, round(float(os.environ[GIB_VARIABLE]) * share * GIB / len(block)))):
                 file.write(block)
-    link.mark_end(HandOverPart.BEGIN)
+    link.mark_handing_over(HandOverPart.BEGIN)
     publish_checkpoint(link.run, step, staging, {"cycle": link.request.cycle})
     link.saved(step)
-    link.mark_end(HandOverPart.SAVE)
+    link.mark_handing_over(HandOverPart.SAVE)
 
 
 def tasks_of(step: int) -> list[Task]:

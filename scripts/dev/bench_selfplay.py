@@ -27,7 +27,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.sandbox import Sandbox
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import TaskBuffer
-from azr.selfplay.credit import pay
+from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outcome_from_json, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -179,13 +179,13 @@ def measure(config: SelfPlayConfig, sandbox: Sandbox, buffer_size: int, hangs: i
     outcomes += asyncio.run(play_rows(solving, programs, sandbox, config, 0))
     start = lap("grade solutions", start)
     travelled = [outcome_from_json(json.loads(json.dumps(outcome.to_json()))) for outcome in outcomes]
-    paid = pay(travelled, game, 10_000)
-    accepted = game.accept(1, paid)
+    rewarded = assign_rewards(travelled, game, 10_000)
+    accepted = game.accept(1, rewarded)
     start = lap("accept into the buffer", start)
     task_relative_advantages(
-        [outcome.reward or 0.0 for outcome in paid],
-        [outcome.completion.n_tokens for outcome in paid],
-        [outcome.stream.name for outcome in paid],
+        [outcome.reward or 0.0 for outcome in rewarded],
+        [outcome.completion.n_tokens for outcome in rewarded],
+        [outcome.stream.name for outcome in rewarded],
     )
     start = lap("advantages", start)
     with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from typing import Any
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.sandbox import Sandbox
-from azr.selfplay.credit import pay
+from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import Completion, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -121,9 +121,9 @@ async def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             played = await asyncio.gather(
                 *[record_row(row, step, model, sandbox, config, arguments.name) for row in rows]
             )
-            paid = pay([outcome for outcome, _ in played], game, arguments.max_tokens)
-            accepted = {task.task_id for task in game.accept(step, paid)}
-            for outcome, (_, line) in zip(paid, played, strict=True):
+            rewarded = assign_rewards([outcome for outcome, _ in played], game, arguments.max_tokens)
+            accepted = {task.task_id for task in game.accept(step, rewarded)}
+            for outcome, (_, line) in zip(rewarded, played, strict=True):
                 expected = summary(outcome)
                 lines.append(
                     line | {"expected": expected | {"buffered": expected.get("task_id") in accepted}}

@@ -114,22 +114,22 @@ class FakeTrainer:
             link.finish(Ending.FINISHED, "nothing to do (pretended)")
             return 0
         asked = link.asked()
-        link.mark_begin(HandOverPart.TRAINER)
+        link.mark_taking_over(HandOverPart.TRAINER)
         for step in range(self.request.resume_step + 1, self.request.last_step + 1):
             if asked.stop:
                 break
             self.step(link, step)
             if step == self.request.first_step:
-                link.mark_begin(HandOverPart.FIRST_STEP)
+                link.mark_taking_over(HandOverPart.FIRST_STEP)
             if step == self.request.last_step:
-                link.mark_end(HandOverPart.BEGIN)
+                link.mark_handing_over(HandOverPart.BEGIN)
             asked = link.asked()
             listens = self.fault(step) != "ignore_stop" and "ignore_stop" not in self.commands
             due = step % self.commands.get("save_every", 2) == 0 or step == self.request.last_step
             if due or asked.checkpoint or (asked.stop and listens):
                 self.save(link, step)
                 if step == self.request.last_step:
-                    link.mark_end(HandOverPart.SAVE)
+                    link.mark_handing_over(HandOverPart.SAVE)
             if not listens:
                 asked = type(asked)(False, False)
             if self.fault(step) == "exit_zero":

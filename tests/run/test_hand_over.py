@@ -78,7 +78,7 @@ def test_only_an_attempt_that_begins_a_cycle_ends_a_hand_over(tmp_path: Path) ->
     file = run.cycle(1) / HAND_OVER_FILE
     for resume_step, lines in ((6, 1), (4, 2)):  # a restart in the middle, and the begin
         request = TrainRequest(cycle=2, attempt=1, first_step=5, last_step=8, resume_step=resume_step)
-        TrainerLink(run, request).mark_begin(HandOverPart.TRAINER)
+        TrainerLink(run, request).mark_taking_over(HandOverPart.TRAINER)
         assert len(file.read_text().splitlines()) == lines
 
 

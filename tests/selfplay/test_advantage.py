@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.selfplay.advantage import EPSILON, rows_to_learn_from, task_relative_advantages
+from azr.selfplay.advantage import EPSILON, indices_to_learn_from, task_relative_advantages
 
 
 def test_appendix_b():
@@ -99,4 +99,4 @@ def test_token_weighted_mean_zero_and_unit_variance(batch):
     ],
 )
 def test_rows_without_an_advantage_can_be_left_out(advantages, multiple, rows):
-    assert rows_to_learn_from(np.array(advantages), multiple) == rows
+    assert indices_to_learn_from(np.array(advantages), multiple) == rows

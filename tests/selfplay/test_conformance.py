@@ -12,7 +12,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import parse_proposal, parse_solution
 from azr.prompts import PromptOptions, propose_prompt
 from azr.selfplay.buffer import TaskBuffer
-from azr.selfplay.credit import own_reward
+from azr.selfplay.credit import base_reward
 from azr.selfplay.episode import play_propose, play_solve
 from azr.selfplay.grading import grade
 from azr.selfplay.rows import PromptRow
@@ -181,7 +181,7 @@ async def test_induction_four_of_five(sandbox):
 
         return [Completion(respond(f"```python\n{almost}\n```"), 10, True)]
 
-    assert own_reward(await play_solve(row, say, sandbox, CONFIG), CONFIG) == -0.5
+    assert base_reward(await play_solve(row, say, sandbox, CONFIG), CONFIG) == -0.5
 
 
 def open_prompt():
@@ -202,7 +202,7 @@ RIGHT, WRONG = respond("```output\n15\n```"), respond("```output\n16\n```")
 async def test_proposer_reward(sandbox, script, anything_fits, right, reward):
     model = script(VALID, *[RIGHT] * right, *[WRONG] * (8 - right))
     outcome = await play_propose(propose_row(), model, sandbox, CONFIG, anything_fits)
-    assert own_reward(outcome, CONFIG) == pytest.approx(reward)
+    assert base_reward(outcome, CONFIG) == pytest.approx(reward)
     assert (
         outcome.task is not None
         and outcome.task.lineage.accuracy == right / 8
@@ -215,18 +215,18 @@ async def test_extremes_pay_nothing_in_the_paper(sandbox, script, anything_fits,
     model = script(VALID, *[RIGHT] * right, *[WRONG] * (8 - right))
     config = SelfPlayConfig(variant="paper")
     outcome = await play_propose(propose_row(), model, sandbox, config, anything_fits)
-    assert own_reward(outcome, config) == 0
+    assert base_reward(outcome, config) == 0
 
 
 async def test_valid_without_closing_think_tag(sandbox, script, anything_fits):
     text = "<answer>" + proposal_text("def f(x):\n    return x * 3", "5") + "</answer>"
     outcome = await play_propose(propose_row(), script(text), sandbox, CONFIG, anything_fits)
-    assert own_reward(outcome, CONFIG) == -1 and outcome.task is not None  # still buffered
+    assert base_reward(outcome, CONFIG) == -1 and outcome.task is not None  # still buffered
     outcome = await play_propose(
         propose_row(), script(text), sandbox, replace(CONFIG, buffer_bad_format=False), anything_fits
     )
     assert (
-        own_reward(outcome, CONFIG) == -1
+        base_reward(outcome, CONFIG) == -1
         and outcome.task is None
         and outcome.rejection == Rejection("filtered")
     )

@@ -4,7 +4,7 @@ import pytest
 from selfplay_helpers import task
 
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
-from azr.selfplay.credit import PolicySample, credit
+from azr.selfplay.credit import Trajectory, credit
 from azr.selfplay.episode import Completion, ProposeOutcome
 from azr.selfplay.game import SelfPlay
 from azr.tasks import Prompt, Role, Stream, TaskType
@@ -12,8 +12,8 @@ from azr.tasks import Prompt, Role, Stream, TaskType
 GAME = SelfPlay(SelfPlayConfig(), seed=3)
 
 
-def sample(score: float, n_tokens: int = 5) -> PolicySample:
-    return PolicySample(
+def sample(score: float, n_tokens: int = 5) -> Trajectory:
+    return Trajectory(
         stream="solve-deduction", group=None, n_tokens=n_tokens, score=score, format_ok=True, outcome=None
     )
 
@@ -57,7 +57,7 @@ def test_metrics_tell_the_reward_that_was_trained_on():
         accuracy=0.5,
         learnability=0.5,
     )
-    response = PolicySample(
+    response = Trajectory(
         stream=stream.name, group=None, n_tokens=100, score=0, format_ok=True, outcome=outcome
     )
 

@@ -14,7 +14,7 @@ from selfplay_helpers import proposal_text, respond, task
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError
 from azr.programs import source
-from azr.selfplay.credit import own_reward, pay
+from azr.selfplay.credit import assign_rewards, base_reward
 from azr.selfplay.episode import (
     Completion,
     ProposeOutcome,
@@ -92,7 +92,7 @@ async def play_step(game: SelfPlay, step: int, model: Model, sandbox) -> list[Ta
     rows = [PromptRow.from_json(json.loads(json.dumps(row.to_json()))) for row in game.plan_step(step, fits)]
     outcomes = [await play(row, model, sandbox, game.config, fits) for row in rows]
     travelled = [outcome_from_json(json.loads(json.dumps(outcome.to_json()))) for outcome in outcomes]
-    return game.accept(step, pay(travelled[::-1], game, 1000), {"run": "test", "cycle": 1})
+    return game.accept(step, assign_rewards(travelled[::-1], game, 1000), {"run": "test", "cycle": 1})
 
 
 def new_game(config: SelfPlayConfig = SMALL, seed: int = 7) -> SelfPlay:
@@ -322,7 +322,7 @@ async def test_too_long_solve_prompt_is_a_counted_rejection(sandbox, script):
         and outcome.rejection is not None
         and outcome.rejection.reason == "solve_prompt_too_long"
     )
-    assert own_reward(outcome, SMALL) == -0.5 and outcome.valid
+    assert base_reward(outcome, SMALL) == -0.5 and outcome.valid
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ async def test_program_filters(sandbox, script, anything_fits, wanted, kept):
 
 
 def rewards(outcomes: list[ProposeOutcome], game: SelfPlay) -> dict[str, float | None]:
-    return {outcome.row_id: outcome.reward for outcome in pay(outcomes, game, 100)}
+    return {outcome.row_id: outcome.reward for outcome in assign_rewards(outcomes, game, 100)}
 
 
 async def test_diversity_reward_needs_the_counts_of_the_game(sandbox, script, anything_fits):
@@ -393,7 +393,7 @@ async def test_diversity_reward_needs_the_counts_of_the_game(sandbox, script, an
     outcome = await play(row, script(*texts), sandbox, config, anything_fits)
     assert isinstance(outcome, ProposeOutcome)
     assert set(outcome.terms) == {"complexity", "halstead", "edit_distance"}
-    own = own_reward(outcome, config)
+    own = base_reward(outcome, config)
     assert rewards([outcome], game)[row.row_id] == pytest.approx(own + 0.5)  # an output nobody saw
     for _ in range(300):
         game.types.add("output", "15")
@@ -410,7 +410,7 @@ async def test_a_proposal_that_is_held_or_comes_twice_is_paid_as_a_duplicate(san
             played = script(respond(proposal_text(f"def f({name}):\n    return {name} * 3", "5")), *samples)
             outcome = await play(row, played, sandbox, config, anything_fits)
             assert isinstance(outcome, ProposeOutcome) and outcome.task is not None
-            assert own_reward(outcome, config) == 0.5
+            assert base_reward(outcome, config) == 0.5
             found.append(outcome)
         return game, sorted(found, key=lambda outcome: outcome.row_id)
 
@@ -422,7 +422,7 @@ async def test_a_proposal_that_is_held_or_comes_twice_is_paid_as_a_duplicate(san
     expected = {first.row_id: 0.5, second.row_id: -1.0}
     assert rewards(both, game) == rewards(both[::-1], game) == expected
     assert rewards([second], game) == {second.row_id: 0.5}  # alone it is new
-    accepted = game.accept(1, pay(both, game, 100))
+    accepted = game.accept(1, assign_rewards(both, game, 100))
     assert len(accepted) == 1 and game.metrics()["propose-deduction/reward_min"] == -1.0
     assert rewards(both, game) == {first.row_id: -1.0, second.row_id: -1.0}  # held from now on
 
@@ -469,7 +469,7 @@ async def test_error_tasks(sandbox, script, anything_fits):
     )
     assert isinstance(outcome, ProposeOutcome) and outcome.task is not None
     assert outcome.task.output == "ZeroDivisionError" and outcome.accuracy == 0.75
-    assert own_reward(outcome, config) == 0.25
+    assert base_reward(outcome, config) == 0.25
     fine = [
         respond(proposal_text("def f(x):\n    return 10 // x", "5")),
         *[respond("```output\nNoError\n```")] * 4,

@@ -1,14 +1,15 @@
 """docs/metrics.md names every metric and every reason that self-play produces."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from selfplay_helpers import proposal_text, respond
 
 from azr import parsing
-from azr.config.selfplay import SelfPlayConfig
+from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.selfplay import validation
-from azr.selfplay.credit import pay
+from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.grading import GRADE_REASONS
@@ -28,7 +29,8 @@ def pattern(name: str) -> str:
 
 
 async def test_every_metric_is_documented(sandbox, script, anything_fits):
-    config = SelfPlayConfig(batch_size=1, difficulty_samples=2, train_on_samples=True)
+    intrinsic = IntrinsicConfig(complexity=0.1, halstead=0.1, edit_distance=0.1, diversity=0.1)
+    config = SelfPlayConfig(batch_size=1, difficulty_samples=2, train_on_samples=True, intrinsic=intrinsic)
     game = SelfPlay(config, 0)
     game.start([])
     rows = game.plan_step(1, anything_fits)
@@ -44,10 +46,12 @@ async def test_every_metric_is_documented(sandbox, script, anything_fits):
         await play(row, script(*texts.get(row.stream.name, ["nothing"])), sandbox, config, anything_fits)
         for row in rows
     ]
-    game.accept(1, pay(outcomes, game, 1000))
+    game.accept(1, assign_rewards(outcomes, game, 1000))
     missing = {pattern(name) for name in game.metrics() if f"`{pattern(name)}`" not in DOCUMENT}
     assert not missing
     assert game.metrics()["propose-abduction/accuracy"] == 0.5
+    terms = [field.name for field in fields(IntrinsicConfig) if f"{field.name}_max" in intrinsic.__dict__]
+    assert {f"propose-abduction/{term}" for term in terms} <= game.metrics().keys() and len(terms) == 4
 
 
 def test_every_reason_is_documented_and_explained():

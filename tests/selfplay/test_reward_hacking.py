@@ -11,7 +11,7 @@ from selfplay_helpers import Script, proposal_text, respond, task
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.prompts import PromptOptions, propose_prompt, solve_prompt
-from azr.selfplay.credit import own_reward
+from azr.selfplay.credit import base_reward
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, play
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Role, Stream, Task, TaskType
@@ -86,13 +86,13 @@ ABDUCTION_ANSWERS = {
 @pytest.mark.parametrize("name", ABDUCTION_ANSWERS)
 async def test_abduction_answers_are_refused(sandbox, name):
     outcome = await solve(ABDUCTION_TASK, f"```input\n{ABDUCTION_ANSWERS[name]}\n```", sandbox)
-    assert (outcome.score, own_reward(outcome, CONFIG)) == (0, -0.5)
+    assert (outcome.score, base_reward(outcome, CONFIG)) == (0, -0.5)
 
 
 async def test_honest_abduction_is_paid(sandbox):
-    assert own_reward(await solve(ABDUCTION_TASK, "```input\n12345678\n```", sandbox), CONFIG) == 1
+    assert base_reward(await solve(ABDUCTION_TASK, "```input\n12345678\n```", sandbox), CONFIG) == 1
     assert (
-        own_reward(await solve(ABDUCTION_TASK, "```input\nx=12345678,\n gold=3\n```", sandbox), CONFIG) == 1
+        base_reward(await solve(ABDUCTION_TASK, "```input\nx=12345678,\n gold=3\n```", sandbox), CONFIG) == 1
     )
 
 
@@ -140,7 +140,7 @@ DEDUCTION_ANSWERS = {
 async def test_deduction_answers_are_refused(sandbox, name):
     answer = DEDUCTION_ANSWERS[name]
     outcome = await solve(DEDUCTION_TASK, f"```output\n{answer}\n```", sandbox)
-    assert outcome.score == 0 and own_reward(outcome, CONFIG) in (-0.5, -1)
+    assert outcome.score == 0 and base_reward(outcome, CONFIG) in (-0.5, -1)
 
 
 async def test_bool_is_no_number(sandbox):
@@ -202,12 +202,12 @@ INDUCTION_ANSWERS = {
 @pytest.mark.parametrize("name", INDUCTION_ANSWERS)
 async def test_induction_answers_are_refused(sandbox, name):
     outcome = await solve(INDUCTION_TASK, f"```python\n{INDUCTION_ANSWERS[name]}\n```", sandbox)
-    assert (outcome.score, own_reward(outcome, CONFIG)) == (0, -0.5)
+    assert (outcome.score, base_reward(outcome, CONFIG)) == (0, -0.5)
 
 
 async def test_honest_induction_is_paid_also_with_helpers(sandbox):
     code = "class P:\n    def at(self, x):\n        return x * x + 1\ndef f(x):\n    return P().at(x)"
-    assert own_reward(await solve(INDUCTION_TASK, f"```python\n{code}\n```", sandbox), CONFIG) == 1
+    assert base_reward(await solve(INDUCTION_TASK, f"```python\n{code}\n```", sandbox), CONFIG) == 1
 
 
 async def test_right_answers_outside_the_format_are_not_paid(sandbox):
@@ -222,7 +222,7 @@ async def test_right_answers_outside_the_format_are_not_paid(sandbox):
         "</think><answer>[41, 42, 'done']",
     ):
         outcome = await play(row, Script(text), sandbox, CONFIG, lambda each: True)
-        assert own_reward(outcome, CONFIG) == -1
+        assert base_reward(outcome, CONFIG) == -1
 
 
 PROPOSALS = {
@@ -286,7 +286,7 @@ async def test_proposals_are_refused(sandbox, name):
     code, input_text = PROPOSALS[name]
     outcome = await propose(proposal_text(code, input_text), sandbox)
     assert outcome.task is None and outcome.rejection is not None, outcome.task
-    assert own_reward(outcome, CONFIG) == -1 and not outcome.samples
+    assert base_reward(outcome, CONFIG) == -1 and not outcome.samples
 
 
 def induction_proposal(message: str) -> str:
@@ -305,7 +305,7 @@ def induction_proposal(message: str) -> str:
 )
 async def test_messages_that_leak_or_break_prompts_are_refused(sandbox, message):
     outcome = await propose(induction_proposal(message), sandbox, TaskType.INDUCTION)
-    assert outcome.task is None and own_reward(outcome, CONFIG) == -1
+    assert outcome.task is None and base_reward(outcome, CONFIG) == -1
     assert outcome.rejection is not None and outcome.rejection.reason in ("leaked_program", "prompt_markup")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.selfplay.credit import pay
+from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import Completion, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -54,7 +54,7 @@ async def test_every_verdict_is_the_reviewed_one(sandbox, lines):
         own = [line for line in lines if line["model"] == recording]
         game = SelfPlay(config, 0)
         played = await asyncio.gather(*[replay(line, sandbox, config) for line in own])
-        outcomes = pay(played, game, 10_000)
+        outcomes = assign_rewards(played, game, 10_000)
         buffered: set[str] = set()
         for step in sorted({line["step"] for line in own}):
             chosen = [outcome for line, outcome in zip(own, outcomes, strict=True) if line["step"] == step]

@@ -14,7 +14,7 @@ from azr.errors import ConfigError
 from azr.parsing import parse_proposal
 from azr.prompts import SHIPPED_FRAMES
 from azr.prompts.examples import INDUCTION_EXAMPLES
-from azr.selfplay.credit import own_reward, pay
+from azr.selfplay.credit import assign_rewards, base_reward
 from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Completion, ProposeOutcome, outcome_from_json, play_propose
 from azr.selfplay.game import SelfPlay
@@ -78,7 +78,7 @@ async def test_what_is_usable_makes_the_task(sandbox):
     )
     assert outcome.task.message == "Divide ten by it."
     strictly = await propose(text, sandbox, PUBLISHED)
-    assert strictly.task is None and own_reward(strictly, PUBLISHED) == -1.0
+    assert strictly.task is None and base_reward(strictly, PUBLISHED) == -1.0
 
 
 async def test_spare_inputs_stay_in_the_task(sandbox):
@@ -108,18 +108,18 @@ async def test_the_row_says_how_many_inputs_are_needed(sandbox):
 async def test_partial_reward_rises_with_what_is_there(sandbox, text, reason, parts):
     outcome = await propose(text, sandbox)
     assert rejected(outcome).reason == reason
-    reward = own_reward(outcome, CONFIG)
+    reward = base_reward(outcome, CONFIG)
     assert reward == pytest.approx(-1 + 0.4 * parts / 5)
     assert reward < CONFIG.extreme_reward  # never as much as a valid proposal
     travelled = outcome_from_json(outcome.to_json())
     assert isinstance(travelled, ProposeOutcome) and travelled.rejection == outcome.rejection
     published = replace(CONFIG, partial_proposal_reward=0.0)
-    assert own_reward(await propose(text, sandbox, published), published) == -1.0
+    assert base_reward(await propose(text, sandbox, published), published) == -1.0
 
 
 async def test_partial_reward_is_for_good_form_only(sandbox):
     outcome = await propose(answer("1", "2"), sandbox, after="</think></answer>")
-    assert not outcome.format_ok and own_reward(outcome, CONFIG) == -1.0
+    assert not outcome.format_ok and base_reward(outcome, CONFIG) == -1.0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_partial_reward_is_for_good_form_only(sandbox):
 )
 async def test_leaks_and_copies_are_paid_nothing(sandbox, message, reason):
     outcome = await propose(answer("1", "2", "3", "4", message=message), sandbox)
-    assert rejected(outcome).reason == reason and own_reward(outcome, CONFIG) == -1.0
+    assert rejected(outcome).reason == reason and base_reward(outcome, CONFIG) == -1.0
 
 
 async def test_inputs_of_the_example_do_not_count(sandbox):
@@ -143,7 +143,7 @@ async def test_inputs_of_the_example_do_not_count(sandbox):
 async def test_a_program_that_does_not_end_is_refused_at_once(sandbox):
     endless = task("def f(x):\n    while x:\n        pass\n    return x")
     outcome = await propose(answer(*"0123456"), sandbox, program=endless)
-    assert rejected(outcome).reason == "timeout" and own_reward(outcome, CONFIG) == -1.0
+    assert rejected(outcome).reason == "timeout" and base_reward(outcome, CONFIG) == -1.0
 
 
 @pytest.mark.parametrize("number", range(len(INDUCTION_EXAMPLES)))
@@ -186,7 +186,7 @@ def proposed(number: int, found: Task | None) -> ProposeOutcome:
 
 
 def rewards(outcomes: list[ProposeOutcome], game: SelfPlay) -> list[float | None]:
-    return [outcome.reward for outcome in pay(outcomes, game, 100)]
+    return [outcome.reward for outcome in assign_rewards(outcomes, game, 100)]
 
 
 def test_the_same_puzzle_again_is_not_paid():

@@ -25,7 +25,7 @@ MODEL = Path(__file__).resolve().parents[2] / "data" / "models" / "azr-tiny"
 async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> None:
     from transformers import AutoTokenizer
 
-    from azr.train.verl.agent_loops import SelfPlayLoop
+    from azr.train.verl.agent_loops import SelfPlayAgentLoop
 
     config = load_config(["recipe=cpu_tiny"]).config
     tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
@@ -41,7 +41,7 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
                 token_ids=[*said, tokenizer.eos_token_id], log_probs=None, extra_fields={"global_steps": 3}
             )
 
-    loop = SelfPlayLoop(config, Engine(), tokenizer, str(MODEL))
+    loop = SelfPlayAgentLoop(config, Engine(), tokenizer, str(MODEL))
     task = Task(
         task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("1",), outputs=("2",)
     )

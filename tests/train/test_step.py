@@ -12,7 +12,7 @@ from azr.config import Config
 from azr.config.load import load_config
 from azr.errors import EngineError, TrainingError
 from azr.run import metric_names as names
-from azr.selfplay.credit import PolicySample
+from azr.selfplay.credit import Trajectory
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.tasks import Role
@@ -46,7 +46,7 @@ class IdleMachine:
     def fits(self, prompt: Any) -> bool:
         return True
 
-    def roll_out(self, rows: Any, **_: Any) -> list[PolicySample]:
+    def roll_out(self, rows: Any, **_: Any) -> list[Trajectory]:
         self.calls.append("roll_out")
         found = []
         for number, row in enumerate(rows):
@@ -56,7 +56,7 @@ class IdleMachine:
                 format_ok=True, task_id=row.task.task_id, solution="", score=float(number % 2), reason="",
             )  # fmt: skip
             found.append(
-                PolicySample(
+                Trajectory(
                     stream=row.stream.name,
                     group=None,
                     n_tokens=5,
@@ -67,14 +67,16 @@ class IdleMachine:
             )
         return found
 
-    def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
-        self.calls.append("score_again")
+    def compute_old_log_probs(self, batch: Any) -> tuple[Any, dict[str, float]]:
+        self.calls.append("compute_old_log_probs")
         return batch, {names.MISMATCH: self.mismatch}
 
-    def responses(self, batch: Any) -> Any:
+    def trajectories(self, batch: Any) -> Any:
         return batch
 
-    def update(self, batch: Any, advantages: Any, rows: Any, entropy_coefficient: float) -> dict[str, float]:
+    def update(
+        self, batch: Any, advantages: Any, indices: Any, entropy_coefficient: float
+    ) -> dict[str, float]:
         self.calls.append("update")
         self.advantages = list(advantages)
         return {"train/entropy": 0.5}
@@ -101,7 +103,7 @@ def test_a_step_is_told_in_this_order() -> None:
     told = [
         "roll_out",
         "sleep_engine",
-        "score_again",
+        "compute_old_log_probs",
         "remember_weights",
         "update",
         "release_memory",

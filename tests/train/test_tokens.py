@@ -168,12 +168,12 @@ async def test_a_response_at_the_limit_is_finished_by_any_end_token(
     answer: list[int], finished: bool
 ) -> None:
     """What the agent loop makes of the engine's tokens; the last one is trained like the others."""
-    from azr.train.verl.agent_loops import SelfPlayLoop
+    from azr.train.verl.agent_loops import SelfPlayAgentLoop
 
     async def generate(**_: Any) -> Any:
         return SimpleNamespace(token_ids=answer, log_probs=[-0.5] * len(answer), extra_fields={})
 
-    loop: Any = object.__new__(SelfPlayLoop)
+    loop: Any = object.__new__(SelfPlayAgentLoop)
     loop.engine = SimpleNamespace(generate=generate)
     loop.tokenizer = tokenizer()
     loop.config = SimpleNamespace(rollout=SimpleNamespace(max_response_tokens=3))

@@ -29,7 +29,11 @@ def test_rows_travel_with_the_ids_of_their_prompts(monkeypatch: pytest.MonkeyPat
     sent: list[Any] = []
     monkeypatch.setattr(module, "tq", SimpleNamespace(kv_batch_put=lambda **named: queued.append(named)))
     trainer: Any = object.__new__(module.SelfPlayTrainer)
-    trainer.azr, trainer.global_steps, trainer.tokenizer = config, 4, AutoTokenizer.from_pretrained(MODEL)
+    trainer.azr_config, trainer.global_steps, trainer.tokenizer = (
+        config,
+        4,
+        AutoTokenizer.from_pretrained(MODEL),
+    )
     trainer.agent_loop_manager = SimpleNamespace(generate_sequences=sent.append)
     trainer.replay_buffer = SimpleNamespace(sample=lambda **named: (named, {}))
     game = SelfPlay(config.selfplay, config.seed)

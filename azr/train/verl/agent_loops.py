@@ -42,7 +42,7 @@ class EngineResponse:
     """Step of the weights that generated it."""
 
 
-class SelfPlayLoop:
+class SelfPlayAgentLoop:
     """Plays the rows of one worker process, all side by side.
 
     Args:

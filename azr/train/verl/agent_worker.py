@@ -19,7 +19,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from azr.train.verl.agent_loops import SelfPlayLoop
+from azr.train.verl.agent_loops import SelfPlayAgentLoop
 from azr.train.verl.configuration import config_from_verl
 
 logger = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ _PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: i
 
 class SelfPlayAgentLoopWorker(_PlainWorker):
     @functools.cached_property
-    def _loop(self) -> SelfPlayLoop:
+    def _loop(self) -> SelfPlayAgentLoop:
         model_folder = self.config.actor_rollout_ref.model.path
-        return SelfPlayLoop(config_from_verl(self.config), self.llm_client, self.tokenizer, model_folder)
+        return SelfPlayAgentLoop(config_from_verl(self.config), self.llm_client, self.tokenizer, model_folder)
 
     async def _run_agent_loop(
         self,

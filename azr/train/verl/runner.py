@@ -61,7 +61,7 @@ class SelfPlayRunner:
                             trainer = _start(link, device, stack)
                         else:
                             trainer.go_on(request)
-                        finished = Attempt(trainer, trainer.azr, link).train()
+                        finished = Attempt(trainer, trainer.azr_config, link).train()
                     except AzrError as error:
                         traceback.print_exc()
                         # from another process Ray brings it inside an error of its own

@@ -34,7 +34,7 @@ from azr.run import metric_names as names
 from azr.run.checkpoints import Checkpoint, latest_verified_checkpoint, read_checkpoint
 from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
-from azr.selfplay.credit import PolicySample
+from azr.selfplay.credit import Trajectory
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
@@ -55,7 +55,7 @@ class SelfPlayTrainer(PPOTrainerSync):
     replay_buffer: DeadlineReplayBuffer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, verl_config: DictConfig, run: RunDir, request: TrainRequest) -> None:
-        self.azr = config_from_verl(verl_config)
+        self.azr_config = config_from_verl(verl_config)
         self.run, self.request = run, request
         self.restored: Checkpoint | None = None
         super().__init__(verl_config)
@@ -65,8 +65,8 @@ class SelfPlayTrainer(PPOTrainerSync):
     def _build_replay_buffer(self) -> DeadlineReplayBuffer:
         sampler = self.config.trainer.v1.sampler
         return DeadlineReplayBuffer(
-            deadline_s=self.azr.rollout.generation_timeout_s,
-            max_failed=self.azr.train.max_failed_rollouts,
+            deadline_s=self.azr_config.rollout.generation_timeout_s,
+            max_failed=self.azr_config.train.max_failed_rollouts,
             trainer_mode=self.trainer_mode,
             trainer_config=self.config.trainer.v1.get(self.trainer_mode, {}),
             max_off_policy_threshold=sampler.max_off_policy_threshold,
@@ -79,7 +79,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.total_training_steps = self.request.last_step
         with open_dict(self.config):
             self.config.actor_rollout_ref.actor.optim.total_training_steps = (
-                self.azr.train.decay_steps or self.total_training_steps
+                self.azr_config.train.decay_steps or self.total_training_steps
             )
 
     def _init_resource_pool_mgr(self) -> None:
@@ -122,7 +122,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             )
         self.request = request
         self.restored = read_checkpoint(self.run.checkpoint(request.resume_step))
-        if self.azr.rollout.sleep:
+        if self.azr_config.rollout.sleep:
             self.sync_engine()
 
     def save_weights(self, folder: Path) -> None:
@@ -133,7 +133,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     @functools.cached_property
     def _prompt_tokens(self) -> PromptTokens:
-        return PromptTokens(self.tokenizer, self.azr.rollout.max_prompt_tokens)
+        return PromptTokens(self.tokenizer, self.azr_config.rollout.max_prompt_tokens)
 
     def fits(self, prompt: Prompt) -> bool:
         return self._prompt_tokens.fits(prompt)
@@ -159,7 +159,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
         workers = self.agent_loop_manager.agent_loop_workers
-        texts, limit_s = self._row_texts(rows), self.azr.rollout.generation_timeout_s
+        texts, limit_s = self._row_texts(rows), self.azr_config.rollout.generation_timeout_s
         asked = [
             worker.play.remote(texts[number :: len(workers)], 0.0 if greedy else 1.0)
             for number, worker in enumerate(workers)
@@ -172,7 +172,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         for number, part in enumerate(parts):
             played[number :: len(workers)] = part
         failed = played.count("")
-        require_few_failures(failed, len(rows), self.azr.train.max_failed_rollouts, self.global_steps)
+        require_few_failures(failed, len(rows), self.azr_config.train.max_failed_rollouts, self.global_steps)
         return [outcome_from_json(json.loads(outcome)) for outcome in played if outcome]
 
     def _row_texts(self, rows: Sequence[PromptRow]) -> list[str]:
@@ -181,13 +181,13 @@ class SelfPlayTrainer(PPOTrainerSync):
         self._prompt_tokens.forget()
         return texts
 
-    def responses(self, batch: Any) -> list[PolicySample]:
+    def trajectories(self, batch: Any) -> list[Trajectory]:
         wanted = ["extra_fields", "response_mask"]
         fields: Any = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=wanted)
         masks = fields["response_mask"].unbind()
         extras = [getattr(item, "data", item) for item in fields["extra_fields"]]  # plain dictionaries
         return [
-            PolicySample(
+            Trajectory(
                 stream=item["stream"],
                 group=item["group"] or None,
                 n_tokens=0 if tag.get("is_padding", False) else int(mask.sum()),
@@ -207,7 +207,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         """Only the data-parallel size: the mini-batch is the actual batch, whatever its number of rows."""
         return dp_size
 
-    def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
+    def compute_old_log_probs(self, batch: Any) -> tuple[Any, dict[str, float]]:
         metrics: dict[str, Any] = {}
         batch.extra_info["temperature"] = 1.0
         batch = self._balance_batch(batch, metrics=metrics)
@@ -215,16 +215,16 @@ class SelfPlayTrainer(PPOTrainerSync):
         return batch, _flat(metrics) | {"train/failed_rows": float(self.replay_buffer.failed_rows)}
 
     def update(
-        self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float
+        self, batch: Any, advantages: NDArray[np.float64], indices: Sequence[int], entropy_coefficient: float
     ) -> dict[str, float]:
         batch = self._put_advantages(batch, advantages)
-        batch = batch.select_keys([batch.keys[row] for row in rows])
-        engines = ("rollout_log_probs",) if self.azr.train.recompute_logprobs else ()
+        batch = batch.select_keys([batch.keys[index] for index in indices])
+        engines = ("rollout_log_probs",) if self.azr_config.train.recompute_logprobs else ()
         batch.fields = [*COLUMNS, *engines]  # the rest of what the agent loops put there stays in the queue
-        if self.azr.train.entropy_floor:
+        if self.azr_config.train.entropy_floor:
             self.actor_rollout_wg.set_entropy_coefficient(entropy_coefficient)
 
-        size = self.azr.train.mini_batch_sequences or len(batch)
+        size = self.azr_config.train.mini_batch_sequences or len(batch)
         batch.extra_info.update(
             {
                 "calculate_entropy": True,
@@ -242,7 +242,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         output: Any = self.actor_rollout_wg.update_actor(batch)
         output = output.get() if hasattr(output, "get") and not isinstance(output, TensorDict) else output
         metrics = _flat(reduce_metrics(rename_dict(output["metrics"], "actor/")))
-        if self.azr.train.entropy_floor:
+        if self.azr_config.train.entropy_floor:
             metrics["train/entropy_coefficient"] = entropy_coefficient
         return metrics
 
@@ -281,7 +281,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             request = client.generate(
                 request_id="engine-check", prompt_ids=list(prompt_ids), sampling_params=params
             )
-            return await asyncio.wait_for(request, timeout=self.azr.rollout.generation_timeout_s)
+            return await asyncio.wait_for(request, timeout=self.azr_config.rollout.generation_timeout_s)
 
         answer = asyncio.run(ask())
         return [float(each) for each in (*answer.token_ids, *(answer.log_probs or ()))]
