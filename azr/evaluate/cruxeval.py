@@ -19,7 +19,7 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.items import CHAT, Habits, Item, Speaker, native_item
-from azr.evaluate.records import records
+from azr.evaluate.suite_records import records
 from azr.evaluate.tasks_suite import TaskSuite, task_suite
 from azr.evaluate.texts import filled
 from azr.programs.rename import NameConflict, rename_function

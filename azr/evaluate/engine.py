@@ -27,9 +27,9 @@ from pathlib import Path
 from azr.config.paths import PROJECT, python_path
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
-from azr.evaluate.card_lock import hold_cards
+from azr.evaluate.engine_requests import AskedBatch, EngineJob, EngineModel, EngineOptions, Request
+from azr.evaluate.gpu_lock import hold_cards
 from azr.evaluate.progress import ProgressLine, Tally
-from azr.evaluate.requests import AskedBatch, EngineJob, EngineModel, EngineOptions, Request
 from azr.report.text import duration
 from azr.run.records import to_json
 from azr.system.files import read_tail, write_json_atomic

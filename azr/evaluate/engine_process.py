@@ -26,8 +26,8 @@ from typing import Any
 
 from azr.errors import AzrError
 from azr.evaluate.answers import Answer, AnswerWriter
+from azr.evaluate.engine_requests import EngineJob, Request
 from azr.evaluate.engine_session import ModelText, Pending, Session
-from azr.evaluate.requests import EngineJob, Request
 from azr.models.check import refuse_head_size
 from azr.run.records import from_json
 from azr.system.files import read_json

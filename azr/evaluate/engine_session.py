@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerWriter
-from azr.evaluate.requests import EngineJob, EngineModel, Request
+from azr.evaluate.engine_requests import EngineJob, EngineModel, Request
 from azr.system.files import file_hash, read_json
 from azr.system.hashes import sampling_seed
 from azr.train.tokens import end_token_ids, load_tokenizer, prompt_token_ids, response_text

@@ -22,7 +22,7 @@ from azr.evaluate.checks import PASSED, call_all, first_wrong
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
 from azr.evaluate.humaneval import preamble
 from azr.evaluate.items import CHAT, Habits, Speaker
-from azr.evaluate.records import records, stamp
+from azr.evaluate.suite_records import records, stamp
 from azr.evaluate.texts import filled
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueWriteError, canonical, read

@@ -19,15 +19,6 @@ from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_l
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import number_type
-from azr.evaluate.questions import (
-    FORMAT,
-    Decoding,
-    SuiteRun,
-    beside,
-    claimed,
-    engine_model,
-    shared_answers,
-)
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.results import publish
 from azr.evaluate.scoring import (
@@ -40,6 +31,15 @@ from azr.evaluate.scoring import (
     without_trained,
 )
 from azr.evaluate.speaker import speaker_of
+from azr.evaluate.suite_run import (
+    FORMAT,
+    Decoding,
+    SuiteRun,
+    beside,
+    claimed,
+    engine_model,
+    shared_answers,
+)
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.run.checkpoints import reading
@@ -63,7 +63,7 @@ class Options:
     partial: bool = False
     """Nothing is asked: what has been answered so far is judged."""
     limit: int = 0
-    """At most this many items of each suite, evenly spaced; 0 takes all."""
+    """At most this many items of each suite, of each kind its share (``azr.evaluate.items.evenly``); 0 takes all."""
     frame: str | None = None
     styles: Sequence[str] = ()
     """Of ``azr.evaluate.suites.STYLES``; empty: every style that a suite has."""
@@ -97,27 +97,18 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     Raises:
         AzrError: a model, suite or file is not usable; the engine or the sandbox failed.
     """
-    too_many = [k for k in options.ks if k > options.samples and k > 1]
-    if too_many and options.answers is None:
-        raise ConfigError(
-            f"--k {too_many[0]} is the share of items of which one of {too_many[0]} answers is right; it needs --samples {max(too_many)}"
-        )
-    options = replace(options, suites=_each_name_once(options.suites))
-    if options.partial and options.restart:
-        raise ConfigError("--restart discards the answers that --partial is to judge; give one of the two")
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise ConfigError(f"--out {options.out} is a file; name a folder, in which several files are written")
+    options = _checked(options)
     if options.answers is not None:
         recorded = [_judge_recorded(spec, options, say) for spec in options.suites]
         return _report(recorded, options.out or Path("evaluations"), say)
 
     sources = asked_beside_runs(each_once([models.resolve(spec) for spec in specs], say))
-    run = sources[0].run
-    out = options.out or (run.root / "evaluations" if run else Path("evaluations"))
+    out = options.out or (sources[0].run.root if sources[0].run else Path()) / "evaluations"
     unasked: list[str] = []
     brought = False
     for source, spec in itertools.product(sources, options.suites):
-        suites = _suites(source, spec, options, unasked)  # slips show before the long work
+        suites, told = _suites(source, spec, options)  # slips show before the long work
+        unasked += told
         # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
         brought |= any(isinstance(suite, TaskSuite) and suite.brought for suite in suites)
     trained = trained_programs({source.run for source in sources if source.run and brought})
@@ -130,27 +121,45 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             if source.checkpoint is not None:
                 held.enter_context(reading(source.checkpoint))
             model = held.enter_context(engine_model(source))
-            how, machinery = decoding(source, options), engine_options(source, options)
-            fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)
-            asked = []
+            decoding, engine = decoding_of(source, options), engine_options(source, options)
+            fits = prompt_limit(model.folder, decoding.max_prompt_tokens, engine.trust_remote_code)
+            runs: list[SuiteRun] = []
             for suite in [
-                each for spec in options.suites for each in _suites(source, spec, options, [], fits)
+                each for spec in options.suites for each in _suites(source, spec, options, fits)[0]
             ]:
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
-                claim = claimed(source, suite, items, how, machinery, out, restart=options.restart)
+                claim = claimed(source, suite, items, decoding, engine, out, restart=options.restart)
                 known = trained_items(suite, trained)
-                asked.append(replace(held.enter_context(claim), trained_on=known))
-            work.append((model, beside(work[0][1], asked) if work else asked))
+                runs.append(replace(held.enter_context(claim), trained_on=known))
+            work.append((model, beside(work[0][1], runs) if work else runs))
 
         if options.partial:
-            shared, told = shared_answers([asked for _, several in work for asked in several])
+            shared, told = shared_answers([run for _, runs in work for run in runs])
             unasked += told
-            results = [_judged(asked, options, say) for asked in shared]
+            results = [_judge_answers(run, options, say) for run in shared]
         else:
-            results = _answered(work, options, say)
+            results = _answer_and_judge(work, options, say)
     ordered = [scores for source in sources for scores in results if scores.model == source.label]
     return _report(ordered, out, say, unasked)
+
+
+def _checked(options: Options) -> Options:
+    """The options with each suite once.
+
+    Raises:
+        ConfigError: they contradict each other.
+    """
+    too_many = [k for k in options.ks if k > options.samples and k > 1]
+    if too_many and options.answers is None:
+        raise ConfigError(
+            f"--k {too_many[0]} is the share of items of which one of {too_many[0]} answers is right; it needs --samples {max(too_many)}"
+        )
+    if options.partial and options.restart:
+        raise ConfigError("--restart discards the answers that --partial is to judge; give one of the two")
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise ConfigError(f"--out {options.out} is a file; name a folder, in which several files are written")
+    return replace(options, suites=_each_name_once(options.suites))
 
 
 def _each_name_once(specs: Sequence[str]) -> list[str]:
@@ -172,10 +181,9 @@ def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Cal
 
 
 def _suites(
-    source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits
-) -> list[Suite]:
-    """A suite in each style in which the model is asked; sentences on the others, and on a frame that is a guess, are
-    appended to ``unasked``."""
+    source: ModelSource, spec: str, options: Options, fits: Fits = everything_fits
+) -> tuple[list[Suite], list[str]]:
+    """A suite in each style in which the model is asked; sentences on the others, and on a frame that is a guess."""
     if spec == "probes" and source.probes:
         spec = f"probes={source.probes}"
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
@@ -186,7 +194,8 @@ def _suites(
         response_tokens=options.max_response_tokens or 0,
     )
 
-    suites = []
+    suites: list[Suite] = []
+    unasked: list[str] = []
     # a model that no run has to do with is asked in a frame only if one is named
     framed = source.framed or options.frame
     styles = options.styles or [style for style in STYLES if framed or style != "frame"]
@@ -204,52 +213,51 @@ def _suites(
     if not suites:
         remedy = "; use a frame instead (--frame compact for the bundled tiny model)"
         raise ModelError(f"{unasked[-1]}{'' if 'frame' in styles else remedy}")
-    return suites
+    return suites, unasked
 
 
-def answer_items(
+def evaluate_suite(
     source: ModelSource,
     suite: Suite,
-    items: Sequence[Item],
     out: Path,
     options: Options,
     say: Callable[[str], None],
 ) -> Scores:
     """Asks one model one suite, and judges."""
-    _announce(source, suite, items, say)
-    how, machinery = decoding(source, options), engine_options(source, options)
+    _announce(source, suite, suite.items, say)
+    decoding, engine = decoding_of(source, options), engine_options(source, options)
     with (
         engine_model(source) as model,
-        claimed(source, suite, items, how, machinery, out, restart=options.restart) as asked,
+        claimed(source, suite, suite.items, decoding, engine, out, restart=options.restart) as run,
     ):
-        [scores] = _answered([(model, [asked])], options, say)
+        [scores] = _answer_and_judge([(model, [run])], options, say)
     return scores
 
 
-def _answered(
+def _answer_and_judge(
     work: Sequence[tuple[EngineModel, Sequence[SuiteRun]]], options: Options, say: Callable[[str], None]
 ) -> list[Scores]:
     """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
     answer_all(
-        [(model, asked[0].engine, [each.batch for each in asked]) for model, asked in work if asked],
+        [(model, runs[0].engine, [run.batch for run in runs]) for model, runs in work if runs],
         progress=options.progress,
         say=say,
     )
-    return [_judged(asked, options, say) for _, several in work for asked in several]
+    return [_judge_answers(run, options, say) for _, runs in work for run in runs]
 
 
-def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Scores:
-    with Sandbox(sandbox_config(asked.source.sandbox)) as sandbox:
-        judged = judge_all(asked.suite, asked.items, asked.answers(), sandbox, progress=options.progress)
-        doubts = doubts_of_references(asked.suite, asked.items, sandbox)
-    limit = asked.how.max_prompt_tokens
-    scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, limit)
-    scores = replace(without_trained(scores, asked.trained_on), otherwise=asked.otherwise)
-    doubts += [asked.otherwise] if asked.otherwise else []
-    return _written(asked.store.folder, asked.settings, scores, doubts, judged, say)
+def _judge_answers(run: SuiteRun, options: Options, say: Callable[[str], None]) -> Scores:
+    with Sandbox(sandbox_config(run.source.sandbox)) as sandbox:
+        judged = judge_all(run.suite, run.items, run.answers(), sandbox, progress=options.progress)
+        doubts = doubts_of_references(run.suite, run.items, sandbox)
+    limit = run.decoding.max_prompt_tokens
+    scores = score(run.suite, run.source.label, run.items, judged, options.ks, limit)
+    scores = replace(without_trained(scores, run.trained_on), otherwise=run.otherwise)
+    doubts += [run.otherwise] if run.otherwise else []
+    return _write_scores(run.store.folder, run.settings, scores, doubts, judged, say)
 
 
-def _written(
+def _write_scores(
     folder: Path,
     settings: dict[str, Any],
     scores: Scores,
@@ -268,7 +276,7 @@ def _written(
     return scores
 
 
-def decoding(source: ModelSource, options: Options) -> Decoding:
+def decoding_of(source: ModelSource, options: Options) -> Decoding:
     """
     Raises:
         ModelError: several greedy answers are requested, which would be equal.
@@ -358,7 +366,7 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     if style == "native" and options.native_form != "chat":
         doubts += doubts_of_answers(suite, judged)
     folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)
-    return _written(folder, {"recorded": str(options.answers)}, scores, doubts, judged, say)
+    return _write_scores(folder, {"recorded": str(options.answers)}, scores, doubts, judged, say)
 
 
 def _require_samples(options: Options, answers: Iterable[tuple[str, int]]) -> None:

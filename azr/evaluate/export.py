@@ -18,13 +18,13 @@ from typing import Any
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, DataError, ModelError
-from azr.evaluate.asking import Asking, asking_of, modelfile
-from azr.evaluate.card import model_card
 from azr.evaluate.engine import prompt_limit
-from azr.evaluate.evaluation import Options, answer_items
+from azr.evaluate.evaluation import Options, evaluate_suite
+from azr.evaluate.export_cards import model_card
 from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.items import Item
 from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
+from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import write_model_folder
@@ -103,14 +103,16 @@ def export_model(
         record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say, since)
         write_json_atomic(unchecked / EXPORT_RECORD, record)
 
-    asking = _asking(unchecked, config, say)
-    write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name, asking))
+    prompt_format = _prompt_format(unchecked, config, say)
+    write_text_atomic(
+        unchecked / "README.md", model_card(record, config, records, target.name, prompt_format)
+    )
     if converter is not None and options.gguf:
         file = unchecked / f"{target.name}-{options.gguf}.gguf"
         convert_to_gguf(converter, unchecked, file, options.gguf)
         say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
-        if asking is not None:
-            write_text_atomic(unchecked / "Modelfile", modelfile(asking, file.name))
+        if prompt_format is not None:
+            write_text_atomic(unchecked / "Modelfile", modelfile(prompt_format, file.name))
             say(f"wrote Modelfile; for Ollama: ollama create {target.name.lower()} -f {target / 'Modelfile'}")
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,11 +142,11 @@ def _asked_alike(run: RunDir, checkpoint: Checkpoint) -> tuple[list[MetricsRecor
     return asked_alike(read_metrics(run), {at: told for at, told in changes.items() if at < place}), since
 
 
-def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking | None:
+def _prompt_format(folder: Path, config: Config, say: Callable[[str], None]) -> PromptFormat | None:
     """How the model is asked; None, and a sentence, where that cannot be written down. The weights are good
     all the same."""
     try:
-        return asking_of(folder, config)
+        return prompt_format_of(folder, config)
     except (ConfigError, ModelError) as error:
         say(f"the card does not show the training prompt: {error}")
         return None
@@ -178,7 +180,7 @@ def check_probes(
         share, cards = options.gpu_memory_share, config.rollout.tensor_parallel
         asked = Options(suites=(), gpu_memory_share=share, tensor_parallel=cards)
         source = replace(of_folder(folder), label="exported model")
-        scores = answer_items(source, suite, suite.items, scratch, asked, say)
+        scores = evaluate_suite(source, suite, scratch, asked, say)
     recorded = probe_scores(run, checkpoint.step)
     return compare_with_record(scores, recorded, checkpoint.step, folder, options.tolerance, say, since)
 

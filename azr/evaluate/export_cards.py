@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from azr.config import Config
-from azr.evaluate.asking import Asking, snippet
+from azr.evaluate.prompt_format import PromptFormat, snippet
 from azr.evaluate.texts import filled
 from azr.models.hub import HubName
 from azr.run import metric_names as names
@@ -41,14 +41,14 @@ def model_card(
     config: Config,
     records: Sequence[MetricsRecord],
     name: str,
-    asking: Asking | None = None,
+    prompt_format: PromptFormat | None = None,
 ) -> str:
     """README.md of an exported model.
 
     Args:
         record: what ``azr.json`` holds.
         records: the run's metrics; scores before and after are read from them.
-        asking: the prompt of training; None where the run's frame is not known any more.
+        prompt_format: the prompt of training; None where the run's frame is not known any more.
     """
     base, earlier = shown_model(str(record["base_model"])), record.get("earlier_runs") or []
     front = {
@@ -70,8 +70,8 @@ def model_card(
         measured=record.get("measured"),
         facts=_facts(record, config, base, earlier),
         scores=_scores(record, records),
-        asking=asking,
-        program=snippet(asking, name) if asking else "",
+        prompt_format=prompt_format,
+        program=snippet(prompt_format, name) if prompt_format else "",
     )
 
 

@@ -18,7 +18,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
 from azr.evaluate.items import CHAT, Habits, Item, Rating, Speaker, Suite, native_item
-from azr.evaluate.records import records
+from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
 from azr.parsing import split_response
 from azr.prompts import load_frame

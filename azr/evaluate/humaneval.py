@@ -22,7 +22,7 @@ from azr.errors import ConfigError, DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
 from azr.evaluate.items import CHAT, Habits, Speaker
-from azr.evaluate.records import records
+from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")

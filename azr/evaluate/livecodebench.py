@@ -29,7 +29,7 @@ from azr.errors import DataError
 from azr.evaluate.checks import CALL_LIMITS, PASSED, first_wrong
 from azr.evaluate.code_suite import CodeSuite, Problem, code_suite
 from azr.evaluate.items import CHAT, Habits, Speaker
-from azr.evaluate.records import records, stamp
+from azr.evaluate.suite_records import records, stamp
 from azr.evaluate.texts import filled
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canonical, parse_arguments, read

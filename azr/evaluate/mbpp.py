@@ -19,7 +19,7 @@ from azr.errors import DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
 from azr.evaluate.items import CHAT, Habits, Speaker
-from azr.evaluate.records import records
+from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
 from azr.programs.source import SourceError, parse_program
 

@@ -23,7 +23,7 @@ _MARK = "QUESTION"
 
 
 @dataclass(frozen=True)
-class Asking:
+class PromptFormat:
     """What the model read in training is ``before`` + question + ``after``; special tokens stand in them as text."""
 
     before: str
@@ -41,7 +41,7 @@ class Asking:
     max_response_tokens: int
 
 
-def asking_of(folder: Path, config: Config) -> Asking:
+def prompt_format_of(folder: Path, config: Config) -> PromptFormat:
     """
     Args:
         folder: the exported model, with its tokenizer.
@@ -67,7 +67,7 @@ def asking_of(folder: Path, config: Config) -> Asking:
     )
     beginning = tokenizer.bos_token or ""
     ends = dict.fromkeys([tokenizer.eos_token_id, *named_end_tokens(folder)])
-    return Asking(
+    return PromptFormat(
         before=before,
         after=after,
         question=question,
@@ -103,10 +103,10 @@ def _as_read(tokenizer: Any, prompt: Prompt) -> str:
     return prompt.text if prompt.raw and not exact else text
 
 
-def snippet(asking: Asking, name: str) -> str:
+def snippet(prompt_format: PromptFormat, name: str) -> str:
     """A Python program that asks the example question."""
-    texts = {part: _literal(getattr(asking, part)) for part in ("before", "question", "after")}
-    return filled("snippet", name=json.dumps(name), max_tokens=asking.max_response_tokens, **texts)
+    texts = {part: _literal(getattr(prompt_format, part)) for part in ("before", "question", "after")}
+    return filled("snippet", name=json.dumps(name), max_tokens=prompt_format.max_response_tokens, **texts)
 
 
 def _literal(text: str) -> str:
@@ -116,27 +116,27 @@ def _literal(text: str) -> str:
     return f'"""{text}"""' if plain else repr(text)
 
 
-def modelfile(asking: Asking, weights: str) -> str:
+def modelfile(prompt_format: PromptFormat, weights: str) -> str:
     """Ollama's ``Modelfile``: ``ollama create NAME -f Modelfile``.
 
     Args:
         weights: file name of the GGUF file beside it.
     """
     # llama.cpp puts the beginning there itself
-    before, system = asking.before.removeprefix(asking.beginning), ""
-    if asking.system and '"""' not in asking.system:
-        head, _, tail = before.partition(asking.system)
+    before, system = prompt_format.before.removeprefix(prompt_format.beginning), ""
+    if prompt_format.system and '"""' not in prompt_format.system:
+        head, _, tail = before.partition(prompt_format.system)
         before = f"{_go_text(head)}{{{{ .System }}}}{_go_text(tail)}"
-        system = f'SYSTEM """{asking.system}"""\n'
+        system = f'SYSTEM """{prompt_format.system}"""\n'
     else:
         before = _go_text(before)
-    template = f"{before}{{{{ .Prompt }}}}{_go_text(asking.after)}{{{{ .Response }}}}"
-    stops = "".join(f"PARAMETER stop {_quoted(stop)}\n" for stop in asking.stops)
+    template = f"{before}{{{{ .Prompt }}}}{_go_text(prompt_format.after)}{{{{ .Response }}}}"
+    stops = "".join(f"PARAMETER stop {_quoted(stop)}\n" for stop in prompt_format.stops)
     return (
         f"# One question, as in training. Make it known to Ollama with: ollama create NAME -f Modelfile\n"
         f'FROM {_quoted(f"./{weights}")}\nTEMPLATE """{template}"""\n{system}{stops}'
-        f"PARAMETER num_ctx {asking.max_prompt_tokens + asking.max_response_tokens}\n"
-        f"PARAMETER num_predict {asking.max_response_tokens}\nPARAMETER temperature 0\n"
+        f"PARAMETER num_ctx {prompt_format.max_prompt_tokens + prompt_format.max_response_tokens}\n"
+        f"PARAMETER num_predict {prompt_format.max_response_tokens}\nPARAMETER temperature 0\n"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from azr.errors import DataError
 from azr.evaluate.answers import Answer
 from azr.evaluate.items import Item
-from azr.evaluate.records import placed_records, shown_fields
+from azr.evaluate.suite_records import placed_records, shown_fields
 
 ID_FIELDS = ("id", "task_id", "item_id")
 """The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -320,6 +320,44 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
     lines: list[str] = []
     records: list[dict[str, Any]] = []
     together: dict[tuple[str, str], dict[str, tuple[Standing, Standing]]] = {}
+    for suite, before, after in _model_pairs(results):
+        unlike = [scores.style for scores in after if scores.otherwise]
+        if unlike:
+            lines.append(
+                f"{suite}, {' and '.join(unlike)}: no verdict, since {after[0].model} was not asked as {before[0].model} was (see "
+                "above); what these scores differ by does not compare the models"
+            )
+        first, other = ([each for each in model if each.style not in unlike] for model in (before, after))
+        if not first or not other:
+            continue
+        pair = standing(first), standing(other)
+        start, trained = (each.model for each in pair)
+        verdict = compare_models(suite, *pair)
+        if verdict is None:
+            lines.append(
+                f"{suite}: {trained} is not compared with {start}, since they were asked different items; "
+                f"--suite {suite}=FILE gives both the same"
+            )
+            continue
+        lines += sentences(verdict, _format_of(first), _format_of(other))
+        asked = [set(scores.item_scores) for scores in (first[0], other[0])]
+        if asked[0] != asked[1]:
+            lines.append(
+                f"{suite}: the scores of {start} and {trained} in the table are of different items, of which "
+                f"they share {len(asked[0] & asked[1])}; --suite {suite}=FILE gives both the same"
+            )
+        records.append(asdict(verdict))
+        if suite in TOGETHER:
+            together.setdefault((start, trained), {})[suite] = pair
+    for (start, trained), pairs in together.items():
+        joint = compare_together(list(pairs.values())) if len(pairs) == len(TOGETHER) else None
+        if joint is not None:
+            lines.append(sentence_together(list(pairs), start, trained, *joint))
+    return [*lines, *([EXPLANATION] if records else [])], records
+
+
+def _model_pairs(results: Sequence[Scores]) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
+    """Suite by suite the first model and each other one, with their scores in all styles."""
     suites: dict[str, list[list[Scores]]] = {}
     for scores in results:
         models = suites.setdefault(scores.suite, [])
@@ -331,42 +369,8 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
         ):
             models.append([])
         models[-1].append(scores)
-    for suite, (before, *others) in suites.items():
-        for after in others:
-            unlike = [scores.style for scores in after if scores.otherwise]
-            if unlike:
-                lines.append(
-                    f"{suite}, {' and '.join(unlike)}: no verdict, since {after[0].model} was not asked as {before[0].model} was (see "
-                    "above); what these scores differ by does not compare the models"
-                )
-            first, other = ([each for each in model if each.style not in unlike] for model in (before, after))
-            if not first or not other:
-                continue
-            verdict = compare_models(suite, standing(first), standing(other))
-            if verdict is None:
-                lines.append(
-                    f"{suite}: {other[0].model} is not compared with {first[0].model}, since they were asked different items; "
-                    f"--suite {suite}=FILE gives both the same"
-                )
-                continue
-            lines += sentences(verdict, _format_of(first), _format_of(other))
-            asked = [set(scores.item_scores) for scores in (first[0], other[0])]
-            if asked[0] != asked[1]:
-                lines.append(
-                    f"{suite}: the scores of {first[0].model} and {other[0].model} in the table are of different items, of which "
-                    f"they share {len(asked[0] & asked[1])}; --suite {suite}=FILE gives both the same"
-                )
-            records.append(asdict(verdict))
-            if suite in TOGETHER:
-                together.setdefault((first[0].model, other[0].model), {})[suite] = (
-                    standing(first),
-                    standing(other),
-                )
-    for (start, trained), pairs in together.items():
-        joint = compare_together(list(pairs.values())) if len(pairs) == len(TOGETHER) else None
-        if joint is not None:
-            lines.append(sentence_together(list(pairs), start, trained, *joint))
-    return [*lines, *([EXPLANATION] if records else [])], records
+    for suite, (first, *others) in suites.items():
+        yield from ((suite, first, other) for other in others)
 
 
 def _format_of(results: Sequence[Scores]) -> float:

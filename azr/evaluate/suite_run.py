@@ -12,9 +12,9 @@ from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions
+from azr.evaluate.engine_requests import Request
 from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
-from azr.evaluate.requests import Request
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.run.asked_otherwise import READ_BY
 from azr.run.checkpoints import require_sound
@@ -45,7 +45,7 @@ class SuiteRun:
     source: ModelSource
     suite: Suite
     items: Sequence[Item]
-    how: Decoding
+    decoding: Decoding
     engine: EngineOptions
     store: AnswerStore
     trained_on: Collection[str] = ()
@@ -55,12 +55,12 @@ class SuiteRun:
 
     @property
     def batch(self) -> Batch:
-        return Batch([_request(item, self.suite.style, self.how) for item in self.items], self.store)
+        return Batch([_request(item, self.suite.style, self.decoding) for item in self.items], self.store)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decided the answers, and how fast they came."""
-        return {**asdict(self.how), **asdict(self.engine)}
+        return {**asdict(self.decoding), **asdict(self.engine)}
 
     def answered(self) -> set[str]:
         """The items that have all their answers."""
@@ -68,7 +68,7 @@ class SuiteRun:
         return {
             item.item_id
             for item in self.items
-            if all((item.item_id, sample) in found for sample in range(self.how.samples))
+            if all((item.item_id, sample) in found for sample in range(self.decoding.samples))
         }
 
     def answers(self) -> list[Answer]:
@@ -78,11 +78,13 @@ class SuiteRun:
             ModelError: no prompt fitted the context, so a score would say nothing.
         """
         found = self.store.read()
-        answers = [found[item.item_id, sample] for item in self.items for sample in range(self.how.samples)]
+        answers = [
+            found[item.item_id, sample] for item in self.items for sample in range(self.decoding.samples)
+        ]
         if answers and all(answer.prompt_too_long for answer in answers):
             shortest = min(answer.n_tokens for answer in answers)
             raise ModelError(
-                f"no prompt fits the limit of {self.how.max_prompt_tokens} tokens (the shortest has {shortest}); raise "
+                f"no prompt fits the limit of {self.decoding.max_prompt_tokens} tokens (the shortest has {shortest}); raise "
                 "--max-prompt-tokens, or use the frame that the model was trained with (--frame compact for the bundled tiny model)"
             )
         return answers
@@ -123,7 +125,7 @@ _SAME = {
 
 
 def _asking(run: SuiteRun) -> dict[str, str]:
-    tokens = max(_request(item, run.suite.style, run.how).max_tokens for item in run.items)
+    tokens = max(_request(item, run.suite.style, run.decoding).max_tokens for item in run.items)
     config = run.suite.config if isinstance(run.suite, TaskSuite) else run.source.selfplay
     read = {key: str(getattr(config, key)) for key in READ_BY}
     return {"answers within": str(tokens), "number type": run.engine.dtype, **read}
@@ -165,7 +167,7 @@ def claimed(
     source: ModelSource,
     suite: Suite,
     items: Sequence[Item],
-    how: Decoding,
+    decoding: Decoding,
     engine: EngineOptions,
     out: Path,
     *,
@@ -177,18 +179,18 @@ def claimed(
         RunError: another evaluation writes there, or the answers there belong to other settings.
     """
     # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
-    name = folder_name(suite) + (f"-t{how.temperature:g}" if how.temperature else "")
+    name = folder_name(suite) + (f"-t{decoding.temperature:g}" if decoding.temperature else "")
     store = AnswerStore(out / models.slug(source.label) / name)
     request = {
         "model": source.identity,
         "suite": suite_fingerprint(suite),
         "format": FORMAT,
-        **asdict(how),
+        **asdict(decoding),
         "dtype": engine.dtype,
     }
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=restart):
-        yield SuiteRun(source, suite, items, how, engine, store)
+        yield SuiteRun(source, suite, items, decoding, engine, store)
 
 
 @contextlib.contextmanager
@@ -218,16 +220,16 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
         yield EngineModel(source.label, target, source.checkpoint.path.resolve())
 
 
-def _request(item: Item, style: str, how: Decoding) -> Request:
+def _request(item: Item, style: str, decoding: Decoding) -> Request:
     return Request(
         item_id=item.item_id,
         prompt=item.prompt,
-        max_prompt_tokens=item.limits.prompt if item.limits else how.max_prompt_tokens,
-        max_tokens=item.limits.response if item.limits else how.max_response_tokens,
+        max_prompt_tokens=item.limits.prompt if item.limits else decoding.max_prompt_tokens,
+        max_tokens=item.limits.response if item.limits else decoding.max_response_tokens,
         stop=tuple(item.stop),
-        samples=how.samples,
-        temperature=how.temperature,
-        top_p=how.top_p,
-        seed=how.seed,
+        samples=decoding.samples,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        seed=decoding.seed,
         begin_token=style != "frame",
     )

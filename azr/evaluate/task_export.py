@@ -17,7 +17,7 @@ from azr.data.guard import protected_files
 from azr.data.manifest import load_pool, read_manifest
 from azr.data.reasons import Reason
 from azr.errors import DataError
-from azr.evaluate.card import COLUMNS, shown_model, task_card
+from azr.evaluate.export_cards import COLUMNS, shown_model, task_card
 from azr.run.rundir import RunDir
 from azr.system.files import read_jsonl, whole_folder, write_text_atomic
 from azr.tasks import Task

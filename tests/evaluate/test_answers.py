@@ -16,7 +16,7 @@ from run_fixture import PROBE_FILE, TINY, make_run
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
-from azr.evaluate.evaluation import Options, decoding, evaluate
+from azr.evaluate.evaluation import Options, decoding_of, evaluate
 from azr.evaluate.items import Item, evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.scoring import judge_all, score, score_table, verdict_lines
@@ -155,10 +155,10 @@ def test_unknown_suites_and_missing_files_are_named() -> None:
 
 def test_sampling_defaults_follow_the_number_of_samples() -> None:
     source = ModelSource("m", "x", TINY)
-    assert decoding(source, Options(suites=())).temperature == 0
-    assert decoding(source, Options(suites=(), samples=4)).temperature == 1
+    assert decoding_of(source, Options(suites=())).temperature == 0
+    assert decoding_of(source, Options(suites=(), samples=4)).temperature == 1
     with pytest.raises(ModelError, match="4 equal answers"):
-        decoding(source, Options(suites=(), samples=4, temperature=0.0))
+        decoding_of(source, Options(suites=(), samples=4, temperature=0.0))
 
 
 def test_seeds_depend_on_item_and_sample_only() -> None:

@@ -20,10 +20,10 @@ from azr.errors import ModelError
 from azr.evaluate import engine
 from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all, shape
+from azr.evaluate.engine_requests import Request
 from azr.evaluate.engine_session import check_loaded
 from azr.evaluate.number_type import number_type
 from azr.evaluate.progress import ProgressLine, Tally
-from azr.evaluate.requests import Request
 from azr.system.files import read_json, write_json_atomic
 from azr.system.hardware import Machine, cpu_flags
 from azr.tasks import Prompt

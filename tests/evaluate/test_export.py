@@ -22,7 +22,6 @@ from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import evaluation, export, gguf, weights
-from azr.evaluate.card import model_card, shown_model
 from azr.evaluate.engine_worker import HashedWeights
 from azr.evaluate.evaluation import Options, each_once, evaluate
 from azr.evaluate.export import (
@@ -32,6 +31,7 @@ from azr.evaluate.export import (
     export_model,
     training_probes,
 )
+from azr.evaluate.export_cards import model_card, shown_model
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
@@ -564,7 +564,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     model = random_model()
     save_checkpoint(run, 3, model.state_dict(), model.config)
     measured = Scores("probes", "m", 1, {"pass@1": wilson_estimate(0, 10)}, {}, 1.0, 0.0, 9.0, {})
-    monkeypatch.setattr(export, "answer_items", lambda *_: measured)
+    monkeypatch.setattr(export, "evaluate_suite", lambda *_: measured)
     said: list[str] = []
     export_model(run, tmp_path / "out", ExportOptions(step="3", dtype="float32"), said.append)
     assert any(f"recorded 30.0%, but asked otherwise ({told})" in line for line in said)

@@ -15,18 +15,18 @@ import pytest
 from run_fixture import PROJECT, TINY
 
 from azr.errors import EngineError, ModelError
-from azr.evaluate import card_lock, engine
+from azr.evaluate import engine, gpu_lock
 from azr.evaluate.answers import AnswerStore
-from azr.evaluate.card_lock import hold_cards, lock_folder
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
-from azr.evaluate.requests import Request
+from azr.evaluate.engine_requests import Request
+from azr.evaluate.gpu_lock import hold_cards, lock_folder
 from azr.tasks import Prompt
 
 CARD = "GPU-5a0c1f62-0000-1111-2222-333344445555"
 HOLDER = """
 import sys
 from pathlib import Path
-from azr.evaluate.card_lock import hold_cards
+from azr.evaluate.gpu_lock import hold_cards
 with hold_cards([sys.argv[2]], folder=Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -113,7 +113,7 @@ def test_the_engine_holds_the_card_that_it_runs_on(tmp_path: Path, monkeypatch: 
         json.dumps({"gpus": [{"total_gib": 16, "uuid": CARD}, {"total_gib": 8, "uuid": "GPU-small"}]})
     )
     monkeypatch.setenv("AZR_MACHINE", str(machine))
-    monkeypatch.setattr(card_lock, "lock_folder", lambda: tmp_path)
+    monkeypatch.setattr(gpu_lock, "lock_folder", lambda: tmp_path)
     free = []
 
     def is_free(card: str) -> bool:

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 from azr.config import Config, from_container
 from azr.errors import ConfigError, ModelError
 from azr.evaluate import gguf
-from azr.evaluate.asking import Asking, asking_of, modelfile, snippet
 from azr.evaluate.export import ExportOptions, export_model
+from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of, snippet
 from azr.prompts import load_frame
 from azr.tasks import TaskType
 from azr.train.tokens import prompt_token_ids
@@ -61,17 +61,22 @@ def ollama(text: str, question: str) -> str:
 
 @pytest.mark.parametrize("frame", ["compact", "paper"])
 def test_a_raw_frame(frame: str) -> None:
-    asking = asking_of(TINY, config(frame))
+    prompt_format = prompt_format_of(TINY, config(frame))
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    ids = prompt_token_ids(tokenizer, load_frame(frame).wrap(asking.question))
-    assert tokenizer.encode(asking.before + asking.question + asking.after, add_special_tokens=False) == ids
+    ids = prompt_token_ids(tokenizer, load_frame(frame).wrap(prompt_format.question))
     assert (
-        asking.after.endswith("<think>")
-        and asking.kind is TaskType.DEDUCTION
-        and asking.stops == ("<|end|>",)
+        tokenizer.encode(
+            prompt_format.before + prompt_format.question + prompt_format.after, add_special_tokens=False
+        )
+        == ids
     )
-    text = modelfile(asking, "my model-bf16.gguf")
-    assert ollama(text, "1 + 1?") == f"{asking.before}1 + 1?{asking.after}"
+    assert (
+        prompt_format.after.endswith("<think>")
+        and prompt_format.kind is TaskType.DEDUCTION
+        and prompt_format.stops == ("<|end|>",)
+    )
+    text = modelfile(prompt_format, "my model-bf16.gguf")
+    assert ollama(text, "1 + 1?") == f"{prompt_format.before}1 + 1?{prompt_format.after}"
     lines = text.splitlines()
     for line in (
         'FROM "./my model-bf16.gguf"',
@@ -84,36 +89,36 @@ def test_a_raw_frame(frame: str) -> None:
 
 
 def test_a_chat_frame(chat_model: Path) -> None:
-    asking = asking_of(chat_model, config("chat"))
+    prompt_format = prompt_format_of(chat_model, config("chat"))
     system = load_frame("chat").system
-    assert asking.before == f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n"
-    assert asking.after.endswith("inside <answer> </answer>.<|im_end|>\n<|im_start|>assistant\n")
-    assert asking.system == system and asking.stops == ("<|end|>", "<|im_end|>")
-    text = modelfile(asking, "m.gguf")
+    assert prompt_format.before == f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n"
+    assert prompt_format.after.endswith("inside <answer> </answer>.<|im_end|>\n<|im_start|>assistant\n")
+    assert prompt_format.system == system and prompt_format.stops == ("<|end|>", "<|im_end|>")
+    text = modelfile(prompt_format, "m.gguf")
     assert 'TEMPLATE """<|im_start|>system\n{{ .System }}<|im_end|>\n<|im_start|>user\n{{ .Prompt }}' in text
     assert f'SYSTEM """{system}"""' in text and 'PARAMETER stop "<|im_end|>"' in text
-    assert ollama(text, "why?") == f"{asking.before}why?{asking.after}"
+    assert ollama(text, "why?") == f"{prompt_format.before}why?{prompt_format.after}"
 
 
 @pytest.mark.parametrize(
     "kinds", ["abduction", "error abduction", "induction abduction", "induction abduction deduction"]
 )
 def test_the_example_is_of_a_kind_that_was_trained(kinds: str) -> None:
-    kind = asking_of(TINY, config("compact", *kinds.split())).kind.value
+    kind = prompt_format_of(TINY, config("compact", *kinds.split())).kind.value
     assert kind == ("deduction" if "deduction" in kinds else kinds.split()[0])
 
 
 def test_texts_that_templates_would_take_for_their_own() -> None:
     before = 'a {{ x }} """ b'
-    asking = Asking(before, "<s>{{", "q", TaskType.DEDUCTION, "", "", ('"', "<|end|>"), 10, 10)
-    text = modelfile(asking, "m.gguf")
+    prompt_format = PromptFormat(before, "<s>{{", "q", TaskType.DEDUCTION, "", "", ('"', "<|end|>"), 10, 10)
+    text = modelfile(prompt_format, "m.gguf")
     assert ollama(text, "?") == f"{before}?<s>{{{{"
     assert 'PARAMETER stop """"""""' not in text and text.count('"""') % 2 == 0
-    asking = dataclasses.replace(asking, before="<s>hello ", beginning="<s>")
-    assert 'TEMPLATE """hello ' in modelfile(asking, "m.gguf"), (
+    prompt_format = dataclasses.replace(prompt_format, before="<s>hello ", beginning="<s>")
+    assert 'TEMPLATE """hello ' in modelfile(prompt_format, "m.gguf"), (
         "llama.cpp puts the beginning of a sequence there itself"
     )
-    program = snippet(dataclasses.replace(asking, question='a\\n"""b\n"'), "m")
+    program = snippet(dataclasses.replace(prompt_format, question='a\\n"""b\n"'), "m")
     compile(program, "card", "exec")
 
 
@@ -122,9 +127,9 @@ def test_a_template_that_changes_the_question_is_said(chat_model: Path) -> None:
     tokenizer.chat_template = "{{ messages[-1].content | lower }}"
     tokenizer.save_pretrained(chat_model)
     with pytest.raises(ModelError, match="does not hold a question once"):
-        asking_of(chat_model, config("chat"))
+        prompt_format_of(chat_model, config("chat"))
     with pytest.raises(ConfigError):
-        asking_of(chat_model, config("/no/frame"))
+        prompt_format_of(chat_model, config("/no/frame"))
 
 
 def test_the_card_s_program_runs_and_the_modelfile_lies_beside_the_weights(tmp_path: Path) -> None:

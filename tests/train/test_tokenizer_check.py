@@ -19,8 +19,8 @@ from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.engine import EngineOptions, shape
 from azr.evaluate.models import resolve
-from azr.evaluate.questions import engine_model
 from azr.evaluate.speaker import speaker_of
+from azr.evaluate.suite_run import engine_model
 from azr.models.families import CHECKED
 from azr.run.identity import write_identity
 from azr.run.rundir import RunDir
