@@ -16,7 +16,7 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped, better_first
 from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import python_minor
-from azr.data.phases import with_bar
+from azr.data.phases import with_lines
 from azr.data.reasons import Reason
 from azr.data.store import Store
 from azr.sandbox import CallResult, Job, JobResult, Sandbox, Status
@@ -254,7 +254,7 @@ def _fill(
     outputs: Outputs,
 ) -> None:
     keys = list(todo)
-    for index, texts in with_bar(outputs(list(todo.values())), "behaviour", len(todo)) if todo else ():
+    for index, texts in with_lines(outputs(list(todo.values())), "behaviour", len(todo)) if todo else ():
         store.add(keys[index], Behaviour(summary(keys[index], texts)))
     store.save()
 

@@ -26,7 +26,7 @@ from rapidfuzz.distance import Indel
 from scipy import sparse
 
 from azr.data.fingerprints import Fingerprint, fingerprint_all, fingerprint_and_grams, gram_hashes
-from azr.data.phases import with_bar
+from azr.data.phases import with_lines
 from azr.data.readers import read_rows
 from azr.data.spread import spread
 from azr.errors import DataError
@@ -166,7 +166,7 @@ def fingerprint_sources(
     distinct = list(dict.fromkeys(sources))
     index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
     examined = spread(functools.partial(_examine, index), distinct, workers)
-    found = dict(zip(distinct, with_bar(examined, "fingerprints and leaks", len(distinct)), strict=True))
+    found = dict(zip(distinct, with_lines(examined, "fingerprints and leaks", len(distinct)), strict=True))
     prints = {source: print_ for source, (print_, _) in found.items()}
     return prints, {source: name for source, (_, name) in found.items() if name}
 

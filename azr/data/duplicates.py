@@ -19,7 +19,7 @@ from rapidfuzz.process import cdist
 from azr.config.data import DataConfig
 from azr.copies import renamed_key
 from azr.data.fingerprints import PERMUTATIONS, Fingerprint
-from azr.data.phases import with_bar
+from azr.data.phases import with_lines
 from azr.data.reasons import Reason
 from azr.tasks import Task, TaskType
 
@@ -75,7 +75,7 @@ def drop_duplicates(
     kept: list[Task] = []
     dropped: list[Dropped] = []
     best_first = sorted(tasks, key=better_first)
-    for task in with_bar(best_first, "duplicates", len(best_first)):
+    for task in with_lines(best_first, "duplicates", len(best_first)):
         left_out = groups[task.task_type].offer(task, fingerprints[task.program])
         if left_out is None:
             kept.append(task)

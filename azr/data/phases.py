@@ -8,18 +8,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tqdm import tqdm
+from azr.wording import counted
 
 Item = TypeVar("Item")
 
 
-def with_bar(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
-    """The items, with a progress bar on a terminal; without one where a live screen has the terminal, which a bar
-    would tear."""
-    disable = None if sys.stderr is sys.__stderr__ else True
-    return tqdm(
-        items, f"  {what}", total, unit="task", leave=False, disable=disable, file=sys.stderr, delay=0.5
-    )
+FIRST_LINE_S = 10.0
+
+
+def with_lines(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """The items, and a line after ``FIRST_LINE_S``, and again whenever the time has doubled. No bar: a live screen has the
+    terminal, which it would tear."""
+    started, line_s = time.monotonic(), FIRST_LINE_S
+    for done, item in enumerate(items, 1):
+        yield item
+        if (passed_s := time.monotonic() - started) >= line_s:
+            told = f"  {what}: {done:,} of {counted(total, 'task')} after {passed_s:.0f} s"
+            print(told, file=sys.stderr, flush=True)
+            line_s = 2 * passed_s
 
 
 class Phases:

@@ -15,7 +15,7 @@ from azr.config.data import Reexecute
 from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped
 from azr.data.manifest import python_minor
-from azr.data.phases import with_bar
+from azr.data.phases import with_lines
 from azr.data.reasons import Reason
 from azr.data.store import Store
 from azr.sandbox import Job, JobResult, Sandbox, Status
@@ -90,7 +90,7 @@ def _run(todo: dict[str, Task], store: RerunStore, config: SandboxConfig) -> dic
     keys, tasks = list(todo), list(todo.values())
     with Sandbox(config) as sandbox:
         late: list[int] = []
-        for index, result in with_bar(sandbox.run_many(map(_job, tasks)), "re-execution", len(tasks)):
+        for index, result in with_lines(sandbox.run_many(map(_job, tasks)), "re-execution", len(tasks)):
             rerun = judge_execution(tasks[index], result)
             if rerun.reason is Reason.TIMEOUT:
                 late.append(index)

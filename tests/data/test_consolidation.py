@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
+from azr.data import phases
 from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.guard import check_evaluation_files, prepare_probes
 from azr.data.manifest import load_pool, read_manifest
+from azr.data.phases import with_lines
 from azr.data.reexecute import RerunStore
 from azr.data.sources import Kind, TaskSource
 from azr.errors import DataError
@@ -34,6 +36,17 @@ from azr.tasks import TaskType
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path / "run")
+
+
+def test_long_checks_say_how_far_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There was a bar for a terminal, which a run's live screen has: of 20,000 rows nothing was seen for a minute."""
+    assert list(with_lines(range(3), "duplicates", 3)) == [0, 1, 2]
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(phases, "FIRST_LINE_S", 0.0)
+    assert list(with_lines(range(3), "duplicates", 3)) == [0, 1, 2]
+    assert capsys.readouterr().err.startswith("  duplicates: 1 of 3 tasks after 0 s\n")
 
 
 def test_a_cycle_grows_the_pool_and_says_by_how_much(run: RunDir) -> None:
