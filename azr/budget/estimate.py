@@ -26,28 +26,31 @@ from azr.config import Config
 GIB = 2**30
 
 # Measured or read off; see docs/performance.md for where each comes from.
-TRAINER_CONTEXT_GIB = 1.05
-"""CUDA context, cuBLAS workspace and NCCL of the trainer's process."""
+TRAINER_CONTEXT_GIB = 1.25
+"""Of the trainer's process, beside its tensors: 0.51 GiB of CUDA context, 0.64 of NCCL, and about 0.1 of kernels that the
+first update loads (docs/performance.md)."""
 ENGINE_CONTEXT_GIB = 0.95
-"""CUDA context and kernels of the engine's process: what sleep cannot return. vLLM does not count it in its
-share. Both contexts together were 2.03 GiB on an H100 (docs/performance.md); a card with fewer
-multiprocessors needs less."""
+"""CUDA context and kernels of the engine's process: what sleep cannot return. vLLM does not count it in its share. A card
+with fewer multiprocessors needs less. An engine that had to compile kept up to 0.98 GiB more until its next start
+(docs/performance.md); ``fitting.UPDATE_SHARE`` leaves room for that."""
 GRAPH_GIB_PER_SIZE = 0.018
 """CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
 ENGINE_CACHE_GIB = 0.75
-"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch
-(``ForgettingWorkerExtension``)."""
-ALLOCATOR_SLACK = 0.08
-"""Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of
-the update 1 % below what was measured at 1.5B, and 2 and 7 % above at 3B and 0.5B (docs/performance.md)."""
+"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``EngineWorkerExtension``)."""
+ENGINE_CACHE_KEPT_GIB = 0.5
+"""What it keeps of that, but no more than twice the largest batch's activations. Measured: 0.2 to 0.65 GiB in five runs,
+none in three."""
+ALLOCATOR_SLACK = 0.2
+"""Share of the activations that the caching allocator holds beside them, in blocks of other sizes. Weights, gradients and
+states are allocated once and need none."""
 LAYER_BYTES_PER_INTERMEDIATE = 14
 """Bytes a token of one recomputed layer and its gradients, per unit of the MLP's width (gate, up, activation,
 product, twice)."""
 LAYER_BYTES_PER_HIDDEN = 44
 """The same per unit of hidden width (norms in float32, attention inputs and outputs, rotations)."""
-INT4_MATRIX_BYTES = 3
-"""A weight, while a matrix of an int4 base is dequantised (``azr/train/quantize/int4.py``). Counted, not measured
-on a GPU."""
+RETURNED_WORDS_SHARE = 0.17
+"""Of an int4 base's words: what vLLM gives back while it loads them, and its share is not filled again (``released_gib``).
+Measured: 0.57 of 3.04 GiB at 7B, 0.19 of 1.29 at 3B."""
 ENGINE_WORKSPACE_BYTES_PER_TOKEN = 4 * 2
 """Engine activations a batched token, per unit of MLP width."""
 HOST_TRAINER_GIB = 2.6
@@ -145,8 +148,8 @@ class _Trainer:
     """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing
     (``azr/train/verl/no_shard.py``)."""
     checkpoint: float
-    matrix: float
-    """The largest matrix of an int4 base while it is dequantised; 0 with plain weights."""
+    vocabulary: float
+    """A vocabulary matrix in the type that is computed in."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,13 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     tokens = max(train.micro_batch_tokens, longest)
     per_layer = LAYER_BYTES_PER_INTERMEDIATE * shape.intermediate + LAYER_BYTES_PER_HIDDEN * shape.hidden
     compute_bytes = 2 if train.compute_dtype == "bfloat16" else 4
-    saved = tokens * shape.hidden * compute_bytes * (shape.layers + 2)
     layer = tokens * per_layer * compute_bytes / 2
-    if not train.gradient_checkpointing:
-        saved, layer = tokens * per_layer * shape.layers * compute_bytes / 2, 0.0
-    if not train.packed_sequences:
-        layer += 2.0 * tokens * longest * shape.heads
+    padded = 0.0 if train.packed_sequences else 2.0 * tokens * longest * shape.heads
+    if train.gradient_checkpointing:
+        saved = tokens * shape.hidden * compute_bytes * (shape.layers + 2)
+    else:  # ``layer`` stays: the gradients of one
+        saved = tokens * shape.saved_bytes_per_token(rank) * compute_bytes / 2 + shape.layers * padded
+    layer += padded
     # float32 sum, its bf16 copy, and the flat one
     head_gradient = 0.0 if rank else 8.0 * shape.embedding_parameters
     if train.chunked_logprobs:
@@ -202,7 +206,7 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
         checkpoint=((weight_bytes * trained if adapters_alone else total_bytes) + optimizer_bytes * trained)
         / GIB,
-        matrix=INT4_MATRIX_BYTES * shape.hidden * shape.intermediate / GIB if shape.int4_group else 0.0,
+        vocabulary=compute_bytes * shape.embedding_parameters / GIB,
     )
 
 
@@ -220,10 +224,12 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
         rollout.max_batched_tokens * shape.intermediate * ENGINE_WORKSPACE_BYTES_PER_TOKEN,
         rollout.max_sequences * shape.vocabulary * 10.0,  # logits of the sampled rows, twice in float32
     ) / (GIB * spread)
-    share = rollout.gpu_memory_share * gpu_total_gib
+    returned = RETURNED_WORDS_SHARE * shape.linear_parameters / 2 / GIB if shape.int4_group else 0.0
+    share = rollout.gpu_memory_share * gpu_total_gib - returned
     kv_cache = max(0.0, share - weights - workspace)
     # vLLM counts only the first in its share
-    awake = max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs
+    cached = min(ENGINE_CACHE_KEPT_GIB, 2 * workspace)
+    awake = max(share, weights + workspace) + cached + ENGINE_CONTEXT_GIB + graphs
     asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
     return _Engine(weights, kv_cache, graphs, awake, asleep)
 
@@ -231,19 +237,22 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
 def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Moment, ...]:
     train = config.train
     context = Part("trainer context", TRAINER_CONTEXT_GIB)
+    layer_name = "one layer recomputed" if train.gradient_checkpointing else "gradients of one layer"
     working = [
         Part("weights", trainer.weights),
         Part("gradients", trainer.gradients),
         Part("optimizer states", trainer.optimizer),
         Part("saved activations", trainer.saved_activations),
         Part("bf16 copies of weights", trainer.low_precision_copies),
-        Part("one int4 matrix dequantised", trainer.matrix),
+        # of trained weights: its gradient, which lies beside the sum until the embedding's joins it. Adapters over int4
+        # took as much, at every size; what it is there was not found (docs/performance.md)
+        Part("a vocabulary matrix", trainer.vocabulary),
         Part(
-            "output head" if trainer.head >= trainer.layer else "one layer recomputed",
+            "output head" if trainer.head >= trainer.layer else layer_name,
             max(trainer.head, trainer.layer),
         ),
     ]
-    slack = Part("allocator slack", ALLOCATOR_SLACK * sum(part.gib for part in working))
+    slack = Part("allocator slack", ALLOCATOR_SLACK * (trainer.saved_activations + trainer.layer))
     update = Moment("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
 
     states = [] if train.optimizer_offload else [Part("optimizer states", trainer.optimizer)]
@@ -259,6 +268,8 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
         # once: the receiver maps the sender's bucket, or, without CUDA IPC, only the receiver's copy is on
         # the card
         Part("bucket", config.rollout.sync_bucket_mib / 1024),
+        # a base in host memory is brought to the card one weight after the other, and copied into the bucket there
+        Part("the largest weight", trainer.vocabulary if trainer.adapters and train.param_offload else 0.0),
         Part("engine weights", engine.weights),
         outside_share,
     )

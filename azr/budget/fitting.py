@@ -20,10 +20,15 @@ from azr.system.hardware import Machine, device_for
 PEAK_SHARE = 0.963
 """Of the memory that a run may take, at most this much is planned for a moment of generation: what the measured
 recipes plan."""
-UPDATE_SHARE = 0.935
-"""The same for the update, whose estimate was 1 % low at 1.5B (``ALLOCATOR_SLACK``)."""
-ROOMY_SHARE = 0.85
-"""Micro-batches beyond what keeps the card busy gain little; they may take no more than this."""
+UPDATE_SHARE = 0.94
+"""The same for the update: what is left is as much as an engine that had to compile keeps on the card until its next start
+(docs/performance.md)."""
+ROOMY_SHARE = 0.88
+"""Micro-batches beyond what keeps the card busy gain little; they may take no more than this. Nor may an update that keeps
+all activations, which no card has measured."""
+KEPT_SHARE = 0.5
+"""The same for micro-batches that keep all activations, beyond what keeps the card busy: with 28,800 tokens on an empty card
+of 140 GiB activations took 1.7 times what is calculated (docs/performance.md)."""
 WORKSPACE_SHARE = 0.022
 """Of the memory that a run may take, for the activations of ``rollout.max_batched_tokens``."""
 BUSY_PARAMETER_TOKENS = 8e12
@@ -34,6 +39,8 @@ TYPICAL_SHARE = 0.36
 FEW_SEQUENCES = 64
 """Below this many sequences at once, weights or optimizer states go to host memory while the engine generates."""
 
+SMALLEST_KEPT = 6144
+"""Tokens of a micro-batch below which activations are rather computed again."""
 MICRO_BATCHES = (3072, 4096, 6144, 8192, 12288, 16384, 24576)
 BATCHED = (2048, 4096, 8192, 16384)
 SEQUENCES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -79,9 +86,9 @@ def fit_card(config: Config, machine: Machine, shape: ModelShape | None) -> Fitt
     usable_gib = limit_gib - config.budget.gpu_reserve_gib
     fitting = _Fitting(automatic, shape, total_gib, limit_gib, usable_gib)
 
-    settled, choices = fitting.micro_batch(config)
+    settled, choices = fitting.update(config)
     places = [(*fitting.engine(place), why) for place, why in fitting.places(settled)]
-    fits = [each for each in places if fitting.peak(each[0]) <= PEAK_SHARE * usable_gib]
+    fits = [each for each in places if fitting.fits(each[0])]
     if not fits:
         return Fitted(config)
     best, more, why = max(fits, key=lambda each: fitting.merit(each[0]))  # the first of equals: the fastest
@@ -98,21 +105,42 @@ class _Fitting:
     usable_gib: float
     """Without the reserve."""
 
-    def micro_batch(self, config: Config) -> tuple[Config, list[Choice]]:
-        key = "train.micro_batch_tokens"
-        if key not in self.automatic:
-            return config, []
+    def update(self, config: Config) -> tuple[Config, list[Choice]]:
+        """Activations kept, where ``SMALLEST_KEPT`` tokens of them have room; then the largest micro-batch."""
+        key, tokens_key = "train.gradient_checkpointing", "train.micro_batch_tokens"
         longest = config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
-        chosen, reason = longest, "one sequence of the longest kind"
+        choices, smallest = [], longest
+        if key in self.automatic:
+            tokens = config.train.micro_batch_tokens
+            tokens = max(longest, SMALLEST_KEPT) if tokens_key in self.automatic else tokens
+            kept = with_key(with_key(config, key, False), tokens_key, tokens)
+            needed = self._update_gib(kept)
+            recompute = needed > ROOMY_SHARE * self.usable_gib
+            told = "does not fit well" if recompute else "fits, and nothing is computed twice"
+            reason = f"an update that keeps all activations of {tokens:,} tokens {told}: {needed:.1f} of {self.usable_gib:.1f} GiB"
+            choices.append(Choice(key, recompute, reason))
+            config = with_key(config, key, recompute)
+            smallest = longest if recompute else tokens
+        if tokens_key in self.automatic:
+            config, choice = self._micro_batch(config, smallest)
+            choices.append(choice)
+        return config, choices
+
+    def _micro_batch(self, config: Config, smallest: int) -> tuple[Config, Choice]:
+        key = "train.micro_batch_tokens"
+        chosen, reason = smallest, "one sequence of the longest kind"
         for tokens in MICRO_BATCHES:
-            if tokens < longest:
+            if tokens < smallest:
                 continue
-            needed = self._estimate(with_key(config, key, tokens)).phase("update").gib
+            needed = self._update_gib(with_key(config, key, tokens))
             keeps_busy = chosen * self.shape.parameters >= BUSY_PARAMETER_TOKENS
-            if needed > (ROOMY_SHARE if keeps_busy else UPDATE_SHARE) * self.usable_gib:
+            idle_share, busy_share = UPDATE_SHARE, ROOMY_SHARE
+            if not config.train.gradient_checkpointing:
+                idle_share, busy_share = ROOMY_SHARE, KEPT_SHARE
+            if needed > (busy_share if keeps_busy else idle_share) * self.usable_gib:
                 break
             chosen, reason = tokens, f"the update then takes {needed:.1f} of {self.usable_gib:.1f} GiB"
-        return with_key(config, key, chosen), [Choice(key, chosen, reason)]
+        return with_key(config, key, chosen), Choice(key, chosen, reason)
 
     def places(self, config: Config) -> Iterator[tuple[Config, list[Choice]]]:
         """Where engine and trainer's state may be while the other works, the fastest first: all on the card, the
@@ -175,8 +203,17 @@ class _Fitting:
         typical_tokens = TYPICAL_SHARE * (rollout.max_prompt_tokens + rollout.max_response_tokens)
         return min(rollout.max_sequences, int(self._estimate(config).kv_tokens / typical_tokens))
 
-    def peak(self, config: Config) -> float:
-        return self._estimate(config).gpu_peak.gib
+    def fits(self, config: Config) -> bool:
+        """The update is as small as ``update`` could make it, and need only fit; the engine is given what it may have."""
+        phases = self._estimate(config).gpu
+        return all(
+            phase.gib
+            <= self.usable_gib * (1 if phase.name == "update" and config.rollout.sleep else PEAK_SHARE)
+            for phase in phases
+        )
+
+    def _update_gib(self, config: Config) -> float:
+        return self._estimate(config).phase("update").gib
 
     def _estimate(self, config: Config) -> ResourceEstimate:
         return estimate(config, self.shape, self.total_gib)
@@ -197,7 +234,7 @@ class _Fitting:
         config = with_key(config, key, round(step * math.ceil(SMALLEST_SHARE / step), 4))
         while config.rollout.gpu_memory_share < LARGEST_SHARE and self._estimate(config).kv_tokens < wanted:
             larger = with_key(config, key, round(config.rollout.gpu_memory_share + step, 4))
-            if self.peak(larger) > PEAK_SHARE * self.usable_gib:
+            if not self.fits(larger):
                 break
             config = larger
         return config

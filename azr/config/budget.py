@@ -15,6 +15,7 @@ AutomaticKey = Literal[
     "rollout.cuda_graph_sizes",
     "rollout.sleep",
     "train.micro_batch_tokens",
+    "train.gradient_checkpointing",
     "train.param_offload",
     "train.optimizer_offload",
 ]

@@ -279,7 +279,7 @@ def test_command_needs_no_torch(tmp_path):
     [
         (15.4, ""),
         (13.9, ""),  # a desktop and a browser
-        (4.0, "hold 12.0 of the 16.0 GiB of card: this run needs 14.5 GiB (phase rollout), and 4.0 are free"),
+        (4.0, "hold 12.0 of the 16.0 GiB of card: this run needs 14.8 GiB (phase rollout), and 4.0 are free"),
     ],
 )
 def test_a_card_that_others_use(tmp_path, monkeypatch, capsys, free_gib, told):
@@ -445,13 +445,14 @@ def test_an_int4_base_takes_the_room_of_its_words_and_scales() -> None:
 
     adapters = 2 * packed.lora_parameters(32) / GIB
     assert part(after, "update", "weights") == pytest.approx(5.26 + adapters, abs=0.01)
-    assert part(after, "update", "one int4 matrix dequantised") == pytest.approx(3 * 3584 * 18944 / GIB)
-    assert part(before, "update", "one int4 matrix dequantised") == 0
+    engine = part(after, "rollout", "engine awake") - part(after, "sync", "engine context and graphs")
+    given_back = 0.17 * 6.525e9 / 2 / GIB  # while it loads, and its share is not filled again
+    assert engine == pytest.approx(0.74 * 16 - given_back + 0.5, abs=0.01)
     assert after.phase("update").gib < 15 < before.phase("update").gib
     assert next(item.gib for item in after.ram.parts if item.name == "offloaded weights") == pytest.approx(
         5.26, abs=0.01
     )
-    assert after.kv_tokens > 100_000 and before.kv_tokens == 0
+    assert after.kv_tokens > 99_000 and before.kv_tokens == 0
 
 
 def test_what_no_card_has_run_is_said_where_it_is_proposed() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from azr.budget.advice import judge_fit
 from azr.budget.estimate import estimate
-from azr.budget.fitting import SEQUENCES, Fitted, fit_card
+from azr.budget.fitting import SEQUENCES, SMALLEST_KEPT, Fitted, fit_card
 from azr.budget.shape import shape_for, shape_of
 from azr.budget.speed import Card, step_time
 from azr.config import Config
@@ -83,8 +83,11 @@ def test_a_larger_card_is_used(recipe: str) -> None:
     counts = [config.rollout.max_sequences for config in configs]
     assert counts == sorted(counts) and counts[0] < counts[-1] == SEQUENCES[-1]
     assert not configs[-1].train.param_offload and not configs[-1].train.optimizer_offload
-    tokens = [config.train.micro_batch_tokens for config in configs]
-    assert tokens == sorted(tokens) and tokens[0] < tokens[-1]
+    recomputing = [config.train.gradient_checkpointing for config in configs]
+    assert recomputing == sorted(recomputing, reverse=True) and recomputing[0] and not recomputing[-1]
+    for recompute in (True, False):
+        tokens = [c.train.micro_batch_tokens for c in configs if c.train.gradient_checkpointing == recompute]
+        assert tokens == sorted(tokens) and (recompute or tokens[0] >= SMALLEST_KEPT)
     assert all(config.rollout.cuda_graph_sizes[-1] == config.rollout.max_sequences for config in configs)
 
 
@@ -124,7 +127,11 @@ def test_numbers_of_the_user_stay() -> None:
     result = fitted("1_5b_16gb", 80.0, "rollout.max_sequences=40", "train.micro_batch_tokens=auto")
     assert result.config.rollout.max_sequences == 40
     assert "rollout.max_sequences" not in {choice.key for choice in result.choices}
-    assert result.config.train.micro_batch_tokens > 6144
+    assert result.config.train.micro_batch_tokens == 6144 and not result.config.train.gradient_checkpointing
+    own = fitted("1_5b_16gb", 80.0, "train.gradient_checkpointing=true").config.train
+    assert own.gradient_checkpointing and own.micro_batch_tokens == 24576
+    larger = fitted("1_5b_16gb", 80.0, "train.micro_batch_tokens=24576").config.train
+    assert larger.gradient_checkpointing and larger.micro_batch_tokens == 24576, "too many to keep theirs"
     assert fitted("1_5b_16gb", 80.0, "budget.automatic=[]").choices == ()
 
 
@@ -153,6 +160,10 @@ def test_nothing_is_chosen_without_a_card_or_a_size() -> None:
 def test_each_choice_says_why() -> None:
     lines = [str(choice) for choice in fitted("3b_lora_16gb", 16.0).choices]
     assert any(line.startswith("train.param_offload=true: else the engine feeds fewer") for line in lines)
+    recomputing = (
+        "train.gradient_checkpointing=true: an update that keeps all activations of 6,144 tokens does not fit"
+    )
+    assert any(line.startswith(recomputing) for line in lines)
     assert any(line.startswith("rollout.cuda_graph_sizes=[1,4,16,") for line in lines)
     assert all(": " in line and not line.endswith(": ") for line in lines)
 

@@ -62,13 +62,13 @@ TRIES: dict[str, tuple[Tries, Tries]] = {
 OUR_TRIES: Tries = (
     {"plus": ""},
     {"plus": "+train.compile_layers=false"},
-    {"plus": "+train.micro_batch_tokens=4096"},
+    {"plus": "+train.gradient_checkpointing=true+train.micro_batch_tokens=4096"},
 )
 """Ours chooses by the memory there is; what is left to try is what the recipes leave open."""
 OUR_ADAPTER_TRIES: Tries = (
     {"plus": "+rollout.merge_adapters=true"},
     {"plus": ""},
-    {"plus": "+train.micro_batch_tokens=4096"},
+    {"plus": "+train.gradient_checkpointing=true+train.micro_batch_tokens=4096"},
 )
 SMALL_CARD_GIB = 30.0
 SETTING_KEYS = (
