@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from azr.report.charts import Layer, Line, Mark, heat_map, line_chart
 from azr.report.metrics import FloatArray, MetricsTable
 from azr.report.panel import BUCKETS, LegendItem, Panel, layers_chart, lines_chart, probe_curve, smoothed
 from azr.report.series import Curve, bucket_means, envelope, finite
-from azr.report.summary import RunSummary
+from azr.report.summary import RunSummary, lookup
 from azr.report.tasks import BINS, TaskStats, difficulty_shares
 from azr.report.text import number
 from azr.run import metric_names as names
@@ -76,7 +77,7 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
         return dict.fromkeys(("learning", "tasks", "resources", "health"), ())
     sheet = Sheet(summary.table, marks)
     sections = {
-        "learning": _learning_panels(sheet),
+        "learning": _learning_panels(sheet, proposer_reward_in_words(summary.config)),
         "tasks": _task_panels(sheet, summary, stats),
         "resources": _resource_panels(sheet, summary),
         "health": _health_panels(sheet, summary.mismatch_limit),
@@ -84,7 +85,7 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
     return {name: [panel for panel in panels if panel is not None] for name, panels in sections.items()}
 
 
-def _learning_panels(sheet: Sheet) -> list[Panel | None]:
+def _learning_panels(sheet: Sheet, proposer_reward: str) -> list[Panel | None]:
     proposals, solutions = ([stream for stream in STREAMS if stream.role is role] for role in Role)
 
     def by_type(streams: Iterable[Stream], metric: Callable[[str], str]) -> list[tuple[str, str, int]]:
@@ -117,7 +118,7 @@ def _learning_panels(sheet: Sheet) -> list[Panel | None]:
         ),
         sheet.smooth(
             "Proposer: reward",
-            "1 − accuracy for tasks of middling difficulty, −0.5 at the extremes, −1 for invalid.",
+            proposer_reward,
             by_type(proposals, names.reward),
         ),
         sheet.smooth(
@@ -126,6 +127,19 @@ def _learning_panels(sheet: Sheet) -> list[Panel | None]:
             by_type(solutions, names.reward),
         ),
     ]
+
+
+def proposer_reward_in_words(config: dict[str, Any]) -> str:
+    """The rule of ``azr.selfplay.rewards.propose_reward`` for the settings of a run (``config`` as its config.yaml)."""
+    how = lookup(config, "selfplay.learnability") or "one_minus"
+    extreme = lookup(config, "selfplay.extremes")
+    if extreme is None:
+        extreme = 0.0 if lookup(config, "selfplay.variant") == "paper" else -0.5
+    rule = {"middle": "4 × accuracy × (1 − accuracy)"}.get(how, "1 − accuracy")
+    ends = "solved always" if how == "inverse" else "solved always or never"
+    return f"{rule} of a valid task; {extreme:g} for one that is {ends}; −1 for an invalid one.".replace(
+        "-", "−"
+    )
 
 
 def _with_format_means(table: MetricsTable) -> MetricsTable:

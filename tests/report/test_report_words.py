@@ -15,6 +15,7 @@ from synthetic_run import write_synthetic_run
 from azr.report.charts import percent_tick, plain_number, tick_texts
 from azr.report.html import write_comparison, write_report
 from azr.report.pages import code_spans
+from azr.report.panels import proposer_reward_in_words
 from azr.report.summary import read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.text import duration, points, shown_path, signed
@@ -258,3 +259,21 @@ def test_runs_that_are_asked_otherwise_are_not_compared_by_score(tmp_path, setti
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
     assert "(" in cells[1] and (cells[2] == "asked otherwise") is bool(told)
     assert (f"asked or graded in other ways ({told})" in page) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {},
+            "1 − accuracy of a valid task; −0.5 for one that is solved always or never; −1 for an invalid one.",
+        ),
+        (
+            {"learnability": "middle", "variant": "paper"},
+            "4 × accuracy × (1 − accuracy) of a valid task; 0 for",
+        ),
+        ({"learnability": "inverse", "extremes": -0.25}, "−0.25 for one that is solved always; −1"),
+    ],
+)
+def test_the_proposers_reward_is_told_as_the_run_has_it(settings: dict[str, Any], expected: str) -> None:
+    assert expected in proposer_reward_in_words({"selfplay": settings})
