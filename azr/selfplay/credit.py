@@ -17,7 +17,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.run import metric_names as names
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import puzzle_key, task_key
-from azr.selfplay.controls import controlled_rewards
+from azr.selfplay.control_experiments import controlled_rewards
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.intrinsic import diversity_term
@@ -52,7 +52,7 @@ def assign_rewards(
             rewarded[outcome.row_id] = rewarded_solution(outcome)
             continue
         if outcome.task is not None:
-            rarity = diversity_term(outcome.task, game.types, config.intrinsic)
+            rarity = diversity_term(outcome.task, game.type_counts, config.intrinsic)
             outcome = replace(outcome, terms=outcome.terms | rarity)
         reward = base_reward(outcome, config)
         if outcome.task is not None and config.duplicate_reward is not None:

@@ -57,7 +57,7 @@ class SelfPlay:
         another path."""
         self.task_types = tuple(TaskType(name) for name in config.task_types)
         self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
-        self.types = TypeCounts()
+        self.type_counts = TypeCounts()
         self.totals: Counter[str] = Counter()
         """Over the whole run: accepted, and ``DUPLICATES``."""
         self.curriculum = InputCurriculum(config)
@@ -99,9 +99,9 @@ class SelfPlay:
         if not reason:
             kind = "error" if task.task_type is TaskType.ERROR else "output"
             for text in task.inputs:
-                self.types.add("input", text)
+                self.type_counts.add("input", text)
             for text in task.outputs:
-                self.types.add(kind, text)
+                self.type_counts.add(kind, text)
         return reason
 
     # -- a step's rows ---------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class SelfPlay:
 
     def metrics(self) -> dict[str, float]:
         """Numbers of the last accepted step, of the plan, and of the buffers (docs/metrics.md)."""
-        values = {**self._metrics, **self._plan_metrics, **self.types.metrics()}
+        values = {**self._metrics, **self._plan_metrics, **self.type_counts.metrics()}
         for kind in self.task_types:
             buffer = self.buffers[kind]
             values[names.buffer_size(kind)] = float(len(buffer))
@@ -331,7 +331,7 @@ class SelfPlay:
         state = {
             "seed": self.seed,
             "totals": dict(self.totals),
-            "types": self.types.to_json(),
+            "types": self.type_counts.to_json(),
             "curriculum": self.curriculum.to_json(),
         }
         return save_buffers(directory, state, self.buffers)
@@ -345,7 +345,7 @@ class SelfPlay:
         """
         state, content = load_buffers(directory, self.seed, self.buffers)
         self.totals = Counter(state["totals"])
-        self.types = TypeCounts.from_json(state["types"])
+        self.type_counts = TypeCounts.from_json(state["types"])
         self.curriculum.restore(state["curriculum"])
         return content
 

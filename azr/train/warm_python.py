@@ -54,7 +54,7 @@ RAY_MODULES = (
     "azr.train.patches.model_classes",
     _ONLY_CPU,
     "verl.workers.rollout.vllm_rollout.vllm_async_server",
-    "azr.train.verl.worker",
+    "azr.train.verl.policy_worker",
     "azr.train.verl.agent_worker",
     "azr.train.verl.trainer",
     "azr.train.verl.runner",
@@ -65,9 +65,9 @@ RAY_MODULES = (
 all of a cluster."""
 CARD_RAY_MODULES = (
     *("vllm.v1.worker.gpu_worker" if name == _ONLY_CPU else name for name in RAY_MODULES),
-    "azr.train.verl.engine",
+    "azr.train.verl.training_engine",
     "azr.train.verl.engine_worker",
-    "azr.train.verl.rollout",
+    "azr.train.verl.weight_sender",
     "torch.distributed.checkpoint",
 )
 """The same where the children use a card. Without flashinfer and what imports it (``vllm.compilation.backends``): it asks

@@ -83,7 +83,7 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, lora_rank: int, 
 
     from azr.train.kernels import attention, logprobs
     from azr.train.kernels.compile_layers import compile_layers
-    from azr.train.verl.engine import fully_sharded
+    from azr.train.verl.training_engine import fully_sharded
 
     config = Qwen2Config(
         **SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768

@@ -44,7 +44,7 @@ def worker_of(recipe: list[str], model: Path, device: str) -> Any:
     from verl.workers.config import HFModelConfig, TrainingWorkerConfig
     from verl.workers.utils.losses import ppo_loss
 
-    from azr.train.verl import worker
+    from azr.train.verl import policy_worker
     from azr.train.verl.configuration import build_verl_config
 
     config = load_config([*recipe, f"model.path={model}"]).config
@@ -66,7 +66,7 @@ def worker_of(recipe: list[str], model: Path, device: str) -> Any:
     engine.use_dynamic_bsz = True
     engine.max_token_len_per_gpu = engine.infer_max_token_len_per_gpu = actor.ppo_max_token_len_per_gpu
     set_expandable_segments(True)  # as verl has it while the engine sleeps
-    made = worker.PolicyTrainingWorker(settings)
+    made = policy_worker.PolicyTrainingWorker(settings)
     made.reset()
     made.set_loss_fn(partial(ppo_loss, config=actor))
     return made

@@ -396,7 +396,7 @@ async def test_diversity_reward_needs_the_counts_of_the_game(sandbox, script, an
     own = base_reward(outcome, config)
     assert rewards([outcome], game)[row.row_id] == pytest.approx(own + 0.5)  # an output nobody saw
     for _ in range(300):
-        game.types.add("output", "15")
+        game.type_counts.add("output", "15")
     assert own < (rewards([outcome], game)[row.row_id] or 0.0) < own + 0.5
 
 

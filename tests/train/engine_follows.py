@@ -36,11 +36,11 @@ class EngineProbe:
         from verl.trainer.ppo.utils import Role
 
         from azr.run.trainer_link import TrainerLink
-        from azr.train.verl import worker
+        from azr.train.verl import policy_worker
         from azr.train.verl.runner import checked_verl_config
         from azr.train.verl.trainer import ENGINE_CHECK_PROMPT, ENGINE_CHECK_TOKENS, SelfPlayTrainer
 
-        class ProbeWorker(worker.PolicyWorker):
+        class ProbeWorker(policy_worker.PolicyWorker):
             @register(dispatch_mode=Dispatch.ONE_TO_ALL)
             def nudge_weights(self, scale: float, seed: int) -> None:
                 """Adds noise to every trained parameter."""

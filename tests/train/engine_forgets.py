@@ -38,7 +38,7 @@ def main(model: str) -> None:
     from vllm.lora.request import LoRARequest
 
     from azr.train.patches import vllm_on_cpu
-    from azr.train.verl.engine import SelfPlayEngine, fully_sharded
+    from azr.train.verl.training_engine import SelfPlayEngine, fully_sharded
 
     vllm_on_cpu.apply()
     VLLMHijack.hijack()

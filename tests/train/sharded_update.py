@@ -14,7 +14,7 @@ from torch.distributed.fsdp import MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.train.kernels import attention, logprobs
-from azr.train.verl.engine import _assert_sharding, fully_sharded
+from azr.train.verl.training_engine import _assert_sharding, fully_sharded
 
 LENGTHS = (9, 14, 6, 11, 8, 17)
 """Of the sequences; each ends in a response of a third of it."""

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from azr.train.verl.engine import fully_sharded
+from azr.train.verl.training_engine import fully_sharded
 
 FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
 IDS = torch.arange(10)[None]

@@ -11,7 +11,7 @@ from azr.config.load import load_config
 from azr.errors import ConfigError, ModelError
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
-from azr.train.verl.engine import fully_sharded
+from azr.train.verl.training_engine import fully_sharded
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

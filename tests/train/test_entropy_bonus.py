@@ -49,7 +49,7 @@ def test_the_worker_gives_the_weight_to_the_loss_of_verl():
     from verl.workers.config import FSDPActorConfig
     from verl.workers.utils.losses import ppo_loss
 
-    from azr.train.verl.worker import PolicyWorker
+    from azr.train.verl.policy_worker import PolicyWorker
 
     class Actor:
         def set_loss_fn(self, loss_fn):

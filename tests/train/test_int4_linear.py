@@ -25,7 +25,6 @@ from azr.train.quantize.folder import int4_folder
 from azr.train.quantize.int4 import dequantise, pack_int4, quantise
 from azr.train.quantize.linear import Int4Linear
 from azr.train.quantize.model import int4_model, served
-from azr.train.verl.engine import fully_sharded, require_sound_weights
 from azr.train.verl.no_shard import (
     base_was_read,
     base_weights,
@@ -33,6 +32,7 @@ from azr.train.verl.no_shard import (
     offload,
     point_to_flat_parameters,
 )
+from azr.train.verl.training_engine import fully_sharded, require_sound_weights
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

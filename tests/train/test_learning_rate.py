@@ -6,7 +6,7 @@ import torch
 from azr.config.load import load_config
 from azr.errors import ConfigError
 from azr.train.kernels.optimizers import set_rates
-from azr.train.verl.engine import RATE_FLOOR, rate_factor
+from azr.train.verl.training_engine import RATE_FLOOR, rate_factor
 
 
 def scheduler():

@@ -18,7 +18,6 @@ from transformers import Qwen2ForCausalLM
 
 from azr.errors import ModelError
 from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_files
-from azr.train.verl.engine import fully_sharded, require_sound_weights
 from azr.train.verl.no_shard import (
     adapter_weights,
     base_was_read,
@@ -27,6 +26,7 @@ from azr.train.verl.no_shard import (
     offload,
     point_to_flat_parameters,
 )
+from azr.train.verl.training_engine import fully_sharded, require_sound_weights
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, d
     from types import SimpleNamespace
 
     from azr.train.verl import no_shard
-    from azr.train.verl.engine import SelfPlayEngine
+    from azr.train.verl.training_engine import SelfPlayEngine
 
     calls: list[str] = []
     monkeypatch.setattr(dist, "get_world_size", lambda: devices)
@@ -309,7 +309,7 @@ def test_adapters_begin_as_the_seed_says(plain):
     """verl draws them from a generator that nobody has seeded."""
     from types import SimpleNamespace
 
-    from azr.train.verl.engine import SelfPlayEngine
+    from azr.train.verl.training_engine import SelfPlayEngine
 
     def adapters(seed: int) -> torch.Tensor:
         engine: Any = object.__new__(SelfPlayEngine)

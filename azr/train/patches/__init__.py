@@ -120,7 +120,7 @@ PATCHES = (
         version="verl 0.9.1",
         why="two runs of one machine would share a socket, and an engine could be sent the other run's weights; "
         "a sender waits for ever for an engine that has failed",
-        by="verl.rollout.Rollout",
+        by="verl.weight_sender.EngineAdapter",
         test="test_sockets.py::test_the_pinned_verl_names_them_on_both_sides_in_this_way",
     ),
     Patch(

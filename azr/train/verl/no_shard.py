@@ -50,7 +50,7 @@ def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]
 
     peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and
     without FSDP's prefixes), and asks for the whole state dict first, which FSDP clones: a second copy of the
-    frozen base on the card. On one device the adapters are not FSDP's (``verl/engine.py``) and are read where
+    frozen base on the card. On one device the adapters are not FSDP's (``verl/training_engine.py``) and are read where
     they are; an offloaded base need not come back to a card that holds the engine's.
     """
     found = {}

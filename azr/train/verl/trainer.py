@@ -39,9 +39,9 @@ from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, keep_generation_settings
-from azr.train.verl import worker as policy_worker
 from azr.train.verl.configuration import config_from_verl
 from azr.train.verl.engine_client import OnlyEngineClient
+from azr.train.verl.policy_worker import PolicyWorker
 from azr.train.verl.replay import DeadlineReplayBuffer, require_few_failures, too_late
 from azr.train.verl.update import COLUMNS
 
@@ -84,7 +84,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
-        self.role_worker_mapping[Role.ActorRollout] = ray.remote(policy_worker.PolicyWorker)
+        self.role_worker_mapping[Role.ActorRollout] = ray.remote(PolicyWorker)
 
     def get_llm_client(self) -> LLMServerClient:
         manager = self.llm_server_manager
@@ -266,8 +266,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.checkpoint_manager.sleep_replicas()  # pyright: ignore[reportUnusedCoroutine]  (verl awaits it itself)
 
     def sync_engine(self) -> None:
-        """verl sends the weights: ``update_weights`` of the trainer's worker (``worker.py``) wakes the engine
-        if it sleeps and streams them in buckets (``rollout.py``), through CUDA IPC or shared memory;
+        """verl sends the weights: ``update_weights`` of the trainer's worker (``policy_worker.py``) wakes the engine
+        if it sleeps and streams them in buckets (``weight_sender.py``), through CUDA IPC or shared memory;
         ``update_weights_from_ipc`` of the engine's worker loads them (verl's own, to which ``engine_worker.py`` adds on a GPU)."""
         self.checkpoint_manager.update_weights(self.global_steps)  # pyright: ignore[reportUnusedCoroutine]
 

@@ -19,7 +19,7 @@ from verl.workers.rollout.base import get_rollout_class
 from verl.workers.rollout.vllm_rollout import bucketed_weight_transfer
 
 from azr.errors import EngineError
-from azr.train.verl import rollout
+from azr.train.verl import weight_sender
 
 WEIGHTS = [(f"layer.{number}", torch.full((1 << 18,), float(number))) for number in range(4)]
 """Of 1 MiB each, so that a bucket of that size takes one."""
@@ -33,7 +33,9 @@ def without_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def send(handle: str, answer: Future[Any] | None, bucket_mib: int = 1) -> None:
-    asyncio.run(rollout.WeightSender(handle, bucket_mib, True, answer).async_send_weights(iter(WEIGHTS)))
+    asyncio.run(
+        weight_sender.WeightSender(handle, bucket_mib, True, answer).async_send_weights(iter(WEIGHTS))
+    )
 
 
 def answering(handle: str, buckets: int) -> threading.Thread:
@@ -52,7 +54,7 @@ def answering(handle: str, buckets: int) -> threading.Thread:
 
 
 def test_verls_workers_find_it() -> None:
-    assert get_rollout_class("vllm", "async") is rollout.Rollout
+    assert get_rollout_class("vllm", "async") is weight_sender.EngineAdapter
 
 
 def test_an_engine_that_takes_everything_gets_everything(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_an_engine_that_goes_between_the_look_and_the_sending_is_not_waited_for(
     answer = Future[Any]()
     threading.Timer(0.1, lambda: answer.set_exception(RuntimeError("CUDA out of memory"))).start()
     with pytest.raises(RuntimeError, match="CUDA out of memory"):
-        rollout._Watched(Left(), answer).send_pyobj("a bucket")
+        weight_sender._Watched(Left(), answer).send_pyobj("a bucket")
 
 
 def test_an_engine_that_is_done_too_early_or_never_answers(
@@ -103,6 +105,6 @@ def test_an_engine_that_is_done_too_early_or_never_answers(
     answer.set_result(None)
     with pytest.raises(EngineError, match="still being sent"):
         send(f"ipc://{tmp_path}/a", answer)
-    monkeypatch.setattr(rollout, "BUCKET_LIMIT_S", 1.0)
+    monkeypatch.setattr(weight_sender, "BUCKET_LIMIT_S", 1.0)
     with pytest.raises(EngineError, match="within 1 s"):
         send(f"ipc://{tmp_path}/b", None)

@@ -15,12 +15,12 @@ from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from azr.train.kernels.optimizers import set_rates
 from azr.train.patches import rows
-from azr.train.verl import rollout  # noqa: F401
+from azr.train.verl import weight_sender  # noqa: F401
 
 if get_device_name() == "cpu":
-    from azr.train.cpu import engine as _engine
+    from azr.train.cpu import training_engine as _engine
 else:
-    from azr.train.verl import engine as _engine  # noqa: F401
+    from azr.train.verl import training_engine as _engine  # noqa: F401
 
 rows.install_row_selection()
 

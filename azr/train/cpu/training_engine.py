@@ -16,7 +16,7 @@ from verl.workers.engine.base import EngineRegistry
 
 from azr.train.cpu import linear
 from azr.train.patches import fsdp
-from azr.train.verl.engine import SelfPlayEngine, fully_sharded
+from azr.train.verl.training_engine import SelfPlayEngine, fully_sharded
 
 
 class CpuSelfPlayEngine(SelfPlayEngine):

@@ -6,7 +6,7 @@ share out: FSDP gets the frozen base, a unit a layer.
 
 Registered with verl's ``EngineRegistry`` under a key that verl leaves free: ``cuda`` with vendor ``nvidia``,
 which is looked up before the plain ``cuda`` entry. Importing this module registers it. The CPU's engine is in
-``azr/train/cpu/engine.py``.
+``azr/train/cpu/training_engine.py``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ BUCKET_LIMIT_S = 300.0
 """Longest time for one bucket (a few GiB at most, over a card's own memory or shared memory)."""
 
 
-class Rollout(ServerAdapter):
+class EngineAdapter(ServerAdapter):
     def __init__(self, *options: Any, **named: Any) -> None:
         super().__init__(*options, **named)
         self.zmq_handle = own_socket(self.zmq_handle)
@@ -132,4 +132,4 @@ class _Watched:
         self._socket.close(linger=0)
 
 
-base._ROLLOUT_REGISTRY["vllm", "async"] = f"{__name__}.Rollout"
+base._ROLLOUT_REGISTRY["vllm", "async"] = f"{__name__}.EngineAdapter"

@@ -3,7 +3,7 @@
 import pytest
 
 from azr.selfplay.advantage import task_relative_advantages
-from azr.selfplay.controls import controlled_rewards
+from azr.selfplay.control_experiments import controlled_rewards
 
 STREAMS = ["propose-deduction"] * 6 + ["solve-deduction"] * 8 + ["solve-abduction"] * 2
 REWARDS = [float(i) for i in range(16)]
