@@ -67,7 +67,12 @@ class Batch:
         """Those that lack answers."""
         have = self.store.read()
         lacking = (
-            (each, tuple(sample for sample in range(each.samples) if (each.item_id, sample) not in have))
+            (
+                each,
+                tuple(
+                    sample for sample in range(each.decoding.samples) if (each.item_id, sample) not in have
+                ),
+            )
             for each in self.requests
         )
         return [replace(request, missing=samples) for request, samples in lacking if samples]
@@ -94,10 +99,12 @@ class _Plan:
 
     @property
     def most_tokens(self) -> int:
-        return sum(each.max_tokens * len(each.missing) for each in self.asked)
+        return sum(each.decoding.max_response_tokens * len(each.missing) for each in self.asked)
 
     def job(self) -> EngineJob:
-        longest = max(each.max_prompt_tokens + each.max_tokens for each in self.asked)
+        longest = max(
+            each.decoding.max_prompt_tokens + each.decoding.max_response_tokens for each in self.asked
+        )
         models = [
             (model, tuple(AskedBatch(batch.store.path.resolve(), tuple(each)) for batch, each in batches))
             for model, batches in self.models

@@ -110,7 +110,7 @@ def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
 def _pending(request: Request, text: ModelText, writer: AnswerWriter) -> list[Pending]:
     """The answers that a request asks for; a prompt over its limit is answered with that at once."""
     ids = text.prompt_ids(request)
-    if len(ids) <= request.max_prompt_tokens:
+    if len(ids) <= request.decoding.max_prompt_tokens:
         return [Pending(request, sample, ids, writer) for sample in request.missing]
     writer.write(
         Answer(request.item_id, sample, "", len(ids), prompt_too_long=True) for sample in request.missing

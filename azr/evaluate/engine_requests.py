@@ -13,6 +13,20 @@ from pathlib import Path
 from azr.tasks import Prompt
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How answers are drawn, and how long they and their prompts may be."""
+
+    samples: int = 1
+    temperature: float = 0.0
+    """0: greedy."""
+    top_p: float = 1.0
+    seed: int = 0
+    max_prompt_tokens: int
+    """A longer prompt is not asked (``Answer.prompt_too_long``)."""
+    max_response_tokens: int
+
+
 @dataclass(frozen=True)
 class Request:
     """One prompt, and how it is to be answered."""
@@ -22,17 +36,9 @@ class Request:
     prompt: Prompt
     """One raw text, or chat messages through the model's own template; ``response_prefix`` is what the prompt
     has written already of the model's response."""
-    max_prompt_tokens: int
-    """A longer prompt is not asked (``Answer.prompt_too_long``)."""
-    max_tokens: int
-    """Of one answer."""
+    decoding: Decoding
     stop: tuple[str, ...] = ()
     """Texts before which the answer is cut."""
-    samples: int = 1
-    temperature: float = 0.0
-    """0: greedy."""
-    top_p: float = 1.0
-    seed: int = 0
     begin_token: bool = False
     """A raw text starts as the model's tokenizer starts texts (some with a token of their own), as harnesses
     ask base models. The frames of training do not."""

@@ -162,14 +162,13 @@ class Session:
         engine = self._engine.llm_engine
         # samples of an item side by side: they share the blocks of their prompt
         for number, one in enumerate(pending):
-            request = one.request
+            request, decoding = one.request, one.request.decoding
+            seed = sampling_seed(decoding.seed, request.item_id, one.sample)
             params = SamplingParams(
-                temperature=request.temperature,
-                top_p=request.top_p,
-                max_tokens=min(request.max_tokens, self._max_model_len - len(one.prompt_ids)),
-                seed=sampling_seed(request.seed, request.item_id, one.sample)
-                if request.temperature
-                else None,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                max_tokens=min(decoding.max_response_tokens, self._max_model_len - len(one.prompt_ids)),
+                seed=seed if decoding.temperature else None,
                 stop=list(request.stop) or None,
                 stop_token_ids=text.end_ids,
                 ignore_eos=True,  # of the model that the engine started with; stop_token_ids holds this one's

@@ -15,7 +15,8 @@ from azr.errors import ConfigError, ModelError
 from azr.evaluate import models, scoring
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.doubts import doubts_of_answers, doubts_of_references, trained_items, trained_programs
-from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
+from azr.evaluate.engine import answer_all, prompt_limit
+from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import number_type
@@ -33,7 +34,6 @@ from azr.evaluate.scoring import (
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suite_run import (
     FORMAT,
-    Decoding,
     SuiteRun,
     beside,
     claimed,

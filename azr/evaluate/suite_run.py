@@ -11,8 +11,8 @@ from typing import Any
 from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.engine import Batch, EngineModel, EngineOptions
-from azr.evaluate.engine_requests import Request
+from azr.evaluate.engine import Batch
+from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions, Request
 from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.tasks_suite import TaskSuite
@@ -26,19 +26,6 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How a model is asked, where an item does not say otherwise."""
-
-    samples: int = 1
-    temperature: float = 0.0
-    """0: greedy."""
-    top_p: float = 1.0
-    seed: int = 0
-    max_prompt_tokens: int = models.DEFAULT_PROMPT_TOKENS
-    max_response_tokens: int = models.DEFAULT_RESPONSE_TOKENS
-
-
-@dataclass(frozen=True)
 class SuiteRun:
     """One suite asked of one model: answers belong into ``store``."""
 
@@ -46,6 +33,7 @@ class SuiteRun:
     suite: Suite
     items: Sequence[Item]
     decoding: Decoding
+    """Where an item does not say otherwise."""
     engine: EngineOptions
     store: AnswerStore
     trained_on: Collection[str] = ()
@@ -125,7 +113,9 @@ _SAME = {
 
 
 def _asking(run: SuiteRun) -> dict[str, str]:
-    tokens = max(_request(item, run.suite.style, run.decoding).max_tokens for item in run.items)
+    tokens = max(
+        _request(item, run.suite.style, run.decoding).decoding.max_response_tokens for item in run.items
+    )
     config = run.suite.config if isinstance(run.suite, TaskSuite) else run.source.selfplay
     read = {key: str(getattr(config, key)) for key in READ_BY}
     return {"answers within": str(tokens), "number type": run.engine.dtype, **read}
@@ -221,15 +211,7 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
 
 
 def _request(item: Item, style: str, decoding: Decoding) -> Request:
-    return Request(
-        item_id=item.item_id,
-        prompt=item.prompt,
-        max_prompt_tokens=item.limits.prompt if item.limits else decoding.max_prompt_tokens,
-        max_tokens=item.limits.response if item.limits else decoding.max_response_tokens,
-        stop=tuple(item.stop),
-        samples=decoding.samples,
-        temperature=decoding.temperature,
-        top_p=decoding.top_p,
-        seed=decoding.seed,
-        begin_token=style != "frame",
-    )
+    if item.limits:
+        limits = {"max_prompt_tokens": item.limits.prompt, "max_response_tokens": item.limits.response}
+        decoding = replace(decoding, **limits)
+    return Request(item.item_id, item.prompt, decoding, tuple(item.stop), begin_token=style != "frame")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
-from azr.evaluate.engine_requests import Request
+from azr.evaluate.engine_requests import Decoding, Request
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.export import ExportOptions, export_model
 from azr.evaluate.items import evenly
@@ -31,6 +32,10 @@ from azr.tasks import Prompt
 
 pytestmark = pytest.mark.slow
 OPTIONS = EngineOptions(dtype="float32")
+
+
+def within(tokens: int) -> Decoding:
+    return Decoding(max_prompt_tokens=300, max_response_tokens=tokens)
 
 
 def test_two_evaluations_of_one_checkpoint_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -110,7 +115,9 @@ def test_more_seeded_prompts_than_fit_one_pass_are_answered(tmp_path: Path) -> N
 
 def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: Path) -> None:
     items = evenly(probe_suite(PROBE_FILE, SelfPlayConfig(frame="compact")).items, 3)
-    asked = [Request(item.item_id, item.prompt, 300, 48, samples=3, temperature=1.0) for item in items]
+    asked = [
+        Request(item.item_id, item.prompt, replace(within(48), samples=3, temperature=1.0)) for item in items
+    ]
     whole, parts = AnswerStore(tmp_path / "whole"), AnswerStore(tmp_path / "parts")
     with whole.opened({}), parts.opened({}):
         _answer(Batch(asked, whole))
@@ -143,19 +150,18 @@ def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> 
     prompts = [
         item.prompt for item in evenly(probe_suite(PROBE_FILE, SelfPlayConfig(frame="compact")).items, 6)
     ]
-    asked = [Request(f"item {number}", prompt, 300, 40) for number, prompt in enumerate(prompts)]
+    asked = [Request(f"item {number}", prompt, within(40)) for number, prompt in enumerate(prompts)]
     asked.append(
         Request(
             "stopped",
             Prompt((("user", "def f(x):\n    return x"),), raw=True),
-            300,
-            30,
+            within(30),
             stop=("\n",),
             begin_token=True,
         )
     )
-    asked.append(Request("short", prompts[0], 300, 5))
-    asked.append(Request("prefilled", Prompt(prompts[1].messages, prompts[1].raw, "x = 1"), 300, 20))
+    asked.append(Request("short", prompts[0], within(5)))
+    asked.append(Request("prefilled", Prompt(prompts[1].messages, prompts[1].raw, "x = 1"), within(20)))
     sources = [resolve(spec) for spec in (f"{run.root}@0", f"{run.root}@1", f"{run.root}@2", f"{run.root}@3")]
     with contextlib.ExitStack() as held:
         work = []

@@ -20,7 +20,7 @@ from azr.errors import ModelError
 from azr.evaluate import engine
 from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all, shape
-from azr.evaluate.engine_requests import Request
+from azr.evaluate.engine_requests import Decoding, Request
 from azr.evaluate.engine_session import check_loaded
 from azr.evaluate.number_type import number_type
 from azr.evaluate.progress import ProgressLine, Tally
@@ -48,7 +48,8 @@ for number, (model, batches) in enumerate(job["models"]):
 
 
 def _requests(*names: str, samples: int = 1) -> list[Request]:
-    return [Request(name, Prompt((("user", name),), raw=True), 100, 20, samples=samples) for name in names]
+    decoding = Decoding(samples=samples, max_prompt_tokens=100, max_response_tokens=20)
+    return [Request(name, Prompt((("user", name),), raw=True), decoding) for name in names]
 
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> Path:

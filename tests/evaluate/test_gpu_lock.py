@@ -18,7 +18,7 @@ from azr.errors import EngineError, ModelError
 from azr.evaluate import engine, gpu_lock
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
-from azr.evaluate.engine_requests import Request
+from azr.evaluate.engine_requests import Decoding, Request
 from azr.evaluate.gpu_lock import hold_cards, lock_folder
 from azr.tasks import Prompt
 
@@ -126,7 +126,9 @@ def test_the_engine_holds_the_card_that_it_runs_on(tmp_path: Path, monkeypatch: 
         return 0, "not started"
 
     monkeypatch.setattr(engine, "_run_child", instead_of_the_engine)
-    request = Request("a", Prompt((("user", "hello"),), raw=True), max_prompt_tokens=8, max_tokens=8)
+    request = Request(
+        "a", Prompt((("user", "hello"),), raw=True), Decoding(max_prompt_tokens=8, max_response_tokens=8)
+    )
     batch = Batch([request], AnswerStore(tmp_path / "answers"))
     for device in ("cuda", "cpu"):
         with pytest.raises(ModelError, match="not started"):
