@@ -59,23 +59,17 @@ def wilson_estimate(right: int, n: int) -> ScoreEstimate:
     return ScoreEstimate(right / n, float(interval.low), float(interval.high), n, "wilson")
 
 
-def bootstrap_mean(values: Sequence[float], seed: int = 0) -> ScoreEstimate:
-    """The mean of per-item values with a percentile bootstrap interval over items.
+def share_or_mean(values: Sequence[float]) -> ScoreEstimate:
+    """The mean over items with a 95 % interval: Wilson's where every value is 0 or 1, else a percentile bootstrap
+    (shares of several samples, pass@k).
 
     Raises:
         ValueError: there are no values.
     """
-    if not values:
-        raise ValueError("a mean of no items is not defined")
-    low, high = _interval(np.asarray(values, dtype=np.float64), seed, lowest=0)
-    return ScoreEstimate(float(np.mean(values)), low, high, len(values), "bootstrap")
-
-
-def share_or_mean(values: Sequence[float]) -> ScoreEstimate:
-    """Wilson where every value is 0 or 1, bootstrap otherwise (shares of several samples, pass@k)."""
     if all(value in (0, 1) for value in values):
         return wilson_estimate(int(sum(values)), len(values))
-    return bootstrap_mean(values)
+    low, high = _interval(np.asarray(values, dtype=np.float64), lowest=0)
+    return ScoreEstimate(float(np.mean(values)), low, high, len(values), "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,7 @@ class Comparison:
     test: str
 
 
-def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Comparison:
+def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
     """Paired comparison of per-item scores in the same order.
 
     Raises:
@@ -106,18 +100,18 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> C
             f"a paired comparison needs the same items twice, got {len(first)} and {len(second)}"
         )
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    low, high = _interval(differences, seed, lowest=-1)
+    low, high = _interval(differences, lowest=-1)
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
     if all(value in (0, 1) for value in (*first, *second)):
         p_value, test = mcnemar_exact(only_first, only_second), "exact McNemar"
     else:
-        p_value, test = _sign_flip(differences, seed), "sign flip"
+        p_value, test = _sign_flip(differences), "sign flip"
     return Comparison(
         len(first), float(differences.mean()), low, high, only_first, only_second, p_value, test
     )
 
 
-def _interval(values: np.ndarray, seed: int, *, lowest: float) -> tuple[float, float]:
+def _interval(values: np.ndarray, *, lowest: float) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of values from ``lowest`` to 1.
 
     Resamples of equal values are all alike, which says nothing of the items that were not asked. So many equal ones in a row
@@ -126,7 +120,7 @@ def _interval(values: np.ndarray, seed: int, *, lowest: float) -> tuple[float, f
     """
     value = float(values[0])
     if (values != value).any():
-        low, high = np.quantile(_resampled_means(values, seed), _TAILS)
+        low, high = np.quantile(_resampled_means(values), _TAILS)
         return float(low), float(high)
     alike = _TAILS[0] ** (1 / len(values))
     return alike * value + (1 - alike) * lowest, alike * value + (1 - alike)
@@ -152,18 +146,18 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def _resampled_means(values: np.ndarray, seed: int) -> np.ndarray:
+def _resampled_means(values: np.ndarray) -> np.ndarray:
     """[RESAMPLES] means of resamples with replacement."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     n = len(values)
     return np.concatenate(
         [values[random.integers(0, n, (_CHUNK, n))].mean(axis=1) for _ in range(RESAMPLES // _CHUNK)]
     )
 
 
-def _sign_flip(differences: np.ndarray, seed: int) -> float:
+def _sign_flip(differences: np.ndarray) -> float:
     """Two-sided Monte Carlo p-value of the mean when each item's difference may have either sign."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     nonzero = differences[differences != 0]
     if not len(nonzero):
         return 1.0

@@ -346,11 +346,11 @@ class SummaryReader:
         return self._started[1]
 
 
-def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
+def read_summary(root: Path) -> RunSummary:
     """Raises:
     DataError: ``root`` is not a directory.
     """
-    return SummaryReader(root).read(now_unix_s)
+    return SummaryReader(root).read()
 
 
 def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:

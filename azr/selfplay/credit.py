@@ -127,31 +127,21 @@ def credit(
     """
     # Reward: an outcome brings its reward, a response inside a proposal's outcome earns a solver's.
     real = [i for i, trajectory in enumerate(trajectories) if trajectory.n_tokens > 0]  # without padding
-    played = [outcome for i in real if (outcome := trajectories[i].outcome) is not None]
-    outcomes = assign_rewards(played, game, max_response_tokens)
-    reward_by_row_id = {outcome.row_id: outcome.reward for outcome in outcomes}
-
-    rewards_N = np.zeros(len(trajectories))
-    penalties_N = np.zeros(len(trajectories))
-    for i in real:
-        trajectory = trajectories[i]
-        penalties_N[i] = overlong_penalty(trajectory.n_tokens, max_response_tokens, game.config)
-        rewards_N[i] = (
-            reward_by_row_id[trajectory.outcome.row_id]
-            if trajectory.outcome is not None
-            else solve_reward(trajectory.format_ok, trajectory.score, game.config) - penalties_N[i]
-        )
+    played = [trajectories[i] for i in real]
+    outcomes = assign_rewards([each.outcome for each in played if each.outcome], game, max_response_tokens)
+    reward_by_row_id = {outcome.row_id: outcome.reward or 0.0 for outcome in outcomes}
+    penalties = [overlong_penalty(each.n_tokens, max_response_tokens, game.config) for each in played]
+    rewards = [
+        reward_by_row_id[each.outcome.row_id]
+        if each.outcome
+        else solve_reward(each.format_ok, each.score, game.config) - penalty
+        for each, penalty in zip(played, penalties, strict=True)
+    ]
 
     # Control: the rewards that are learned from.
+    streams, formats = [each.stream for each in played], [each.format_ok for each in played]
     learned_N = np.zeros(len(trajectories))
-    learned_N[real] = controlled_rewards(
-        control,
-        rewards_N[real].tolist(),
-        [trajectories[i].stream for i in real],
-        [trajectories[i].format_ok for i in real],
-        game.seed,
-        step,
-    )
+    learned_N[real] = controlled_rewards(control, rewards, streams, formats, game.seed, step)
 
     # Compare: each response with its stream or its group.
     advantages_N = task_relative_advantages(
@@ -166,6 +156,6 @@ def credit(
         names.ROWS: float(len(real)),
         names.RESPONSE_TOKENS: float(sum(trajectory.n_tokens for trajectory in trajectories)),
         "train/nonzero_advantages": float((advantages_N[real] != 0).mean()),
-        "train/overlong": float((penalties_N[real] > 0).mean()),
+        "train/overlong": float(np.mean([penalty > 0 for penalty in penalties])),
     }
     return Credit(outcomes, advantages_N, metrics)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.evaluate.statistics import (
-    bootstrap_mean,
     compare,
     mcnemar_exact,
     pass_at_k,
@@ -48,11 +47,11 @@ def test_wilson_has_its_textbook_values() -> None:
 
 def test_bootstrap_agrees_with_the_normal_interval_on_many_items() -> None:
     values = [index % 4 / 3 for index in range(2000)]
-    estimate = bootstrap_mean(values)
+    estimate = share_or_mean(values)
     error = 1.96 * math.sqrt(sum((value - 0.5) ** 2 for value in values) / 2000 / 2000)
     assert estimate.value == pytest.approx(0.5)
     assert (estimate.low, estimate.high) == pytest.approx((0.5 - error, 0.5 + error), abs=0.003)
-    assert estimate == bootstrap_mean(values)  # seeded
+    assert estimate == share_or_mean(values)  # seeded
 
 
 def test_the_method_follows_from_the_values() -> None:
@@ -100,5 +99,5 @@ def test_items_that_all_have_the_same_difference_leave_room_for_others(
     assert found.low >= -1 and found.high <= 1
     # the least share of the items like those that were asked, of which n alike turn up in one of 40 evaluations
     assert found.high == pytest.approx(1 - (1 - value) * 0.025 ** (1 / n))
-    share = bootstrap_mean([0.5] * n)
+    share = share_or_mean([0.5] * n)
     assert 0 <= share.low < 0.5 < share.high <= 1
