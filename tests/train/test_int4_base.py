@@ -10,7 +10,7 @@ import torch
 
 from azr.errors import TrainingError
 from azr.train.verl import int4_base
-from azr.train.verl.packed import PackedEngine
+from azr.train.verl.packed_engine import PackedEngine
 
 
 def build(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:

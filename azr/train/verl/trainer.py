@@ -326,7 +326,7 @@ _RENAMED = {
     "actor/ppo_kl": "train/ppo_kl",
     "actor/pg_clipfrac": "train/clip_fraction",
     "actor/mfu": "train/mfu",
-    # from the update's own forward pass (azr.train.verl.packed)
+    # from the update's own forward pass (azr.train.verl.packed_engine)
     "actor/rollout_probs_diff_mean": names.MISMATCH,
     "actor/rollout_probs_diff_max": names.MISMATCH_MAX,
     "actor/rollout_log_probs_diff_mean": names.MISMATCH_NATS,

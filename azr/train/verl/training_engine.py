@@ -33,7 +33,7 @@ from azr.train.quantize.linear import QWEIGHT
 from azr.train.quantize.model import served
 from azr.train.verl import merging, no_shard
 from azr.train.verl.int4_base import has_int4_base
-from azr.train.verl.packed import PackedEngine
+from azr.train.verl.packed_engine import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
 RATE_FLOOR = 0.1

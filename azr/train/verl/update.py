@@ -1,4 +1,4 @@
-"""The passes of an update over packed micro-batches, one after the other without the host waiting for the card.
+"""Forward and backward passes of an update over packed micro-batches, without the host waiting for the card.
 
 verl's own loop reads some ten values back from the card in each micro-batch (two and more for each sequence, where it pads
 the responses), moves each one's columns to the card by themselves, and reports every figure at once. The card then runs

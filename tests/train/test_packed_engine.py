@@ -12,7 +12,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from verl.utils import tensordict_utils as tu
 
 from azr.train.kernels import attention, logprobs
-from azr.train.verl.packed import PackedEngine, rollout_difference, scored_rows
+from azr.train.verl.packed_engine import PackedEngine, rollout_difference, scored_rows
 
 PROMPTS, RESPONSES = (5, 9, 2), (4, 1, 7)
 
