@@ -35,9 +35,9 @@ from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suite_run import (
     FORMAT,
     SuiteRun,
-    beside,
-    claimed,
     engine_model,
+    noting_differences,
+    open_suite_run,
     shared_answers,
 )
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
@@ -129,10 +129,10 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             ]:
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
-                claim = claimed(source, suite, items, decoding, engine, out, restart=options.restart)
+                opened = open_suite_run(source, suite, items, decoding, engine, out, restart=options.restart)
                 known = trained_items(suite, trained)
-                runs.append(replace(held.enter_context(claim), trained_on=known))
-            work.append((model, beside(work[0][1], runs) if work else runs))
+                runs.append(replace(held.enter_context(opened), trained_on=known))
+            work.append((model, noting_differences(work[0][1], runs) if work else runs))
 
         if options.partial:
             shared, told = shared_answers([run for _, runs in work for run in runs])
@@ -228,7 +228,7 @@ def evaluate_suite(
     decoding, engine = decoding_of(source, options), engine_options(source, options)
     with (
         engine_model(source) as model,
-        claimed(source, suite, suite.items, decoding, engine, out, restart=options.restart) as run,
+        open_suite_run(source, suite, suite.items, decoding, engine, out, restart=options.restart) as run,
     ):
         [scores] = _answer_and_judge([(model, [run])], options, say)
     return scores

@@ -78,7 +78,7 @@ class SuiteRun:
         return answers
 
 
-def beside(first: Sequence[SuiteRun], other: Sequence[SuiteRun]) -> list[SuiteRun]:
+def noting_differences(first: Sequence[SuiteRun], other: Sequence[SuiteRun]) -> list[SuiteRun]:
     """``other``, each with what is asked otherwise of its model than of the first one."""
     same = {(run.suite.name, run.suite.style): run for run in first}
     pairs = ((same.get((run.suite.name, run.suite.style)), run) for run in other)
@@ -153,7 +153,7 @@ def shared_answers(runs: Sequence[SuiteRun]) -> tuple[list[SuiteRun], list[str]]
 
 
 @contextlib.contextmanager
-def claimed(
+def open_suite_run(
     source: ModelSource,
     suite: Suite,
     items: Sequence[Item],
