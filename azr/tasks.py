@@ -19,7 +19,7 @@ The words, one meaning each:
 * *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and
   what was done; *verdict*: whether the run as a whole learned, as the report says it.
 
-Task types and their names in the published code (spec 0.2):
+Task types and their names in the published code:
 
 =========== ======== ============================== ===============================
 task type   AZR name the solver sees                the solver must produce
@@ -60,7 +60,7 @@ class Role(str, Enum):
 
 @dataclass(frozen=True, order=True)
 class Stream:
-    """One of the (role, task type) pairs; rewards are whitened inside it (spec 6.3)."""
+    """One of the (role, task type) pairs; rewards are whitened inside it."""
 
     role: Role
     task_type: TaskType
@@ -80,7 +80,7 @@ CORE_TASK_TYPES = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION)
 STREAMS = tuple(
     Stream(role, task_type) for task_type in CORE_TASK_TYPES for role in (Role.PROPOSE, Role.SOLVE)
 )
-"""The six streams in the published order: each task type proposes, then solves (spec 6.1)."""
+"""The six streams in the published order: each task type proposes, then solves."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Task:
     """A verified task: program, argument texts and canonical output texts.
 
     Abduction, deduction and error tasks hold exactly one pair; an induction task holds ``num_inputs`` pairs
-    (10 in the published configuration) and a message, and shows the first half to the solver (spec 2.4).
+    (10 in the published configuration) and a message, and shows the first half to the solver.
     ``inputs`` are argument-list texts as they stand between the parentheses of ``f(...)``;
     ``outputs`` are canonical value texts (``azr.sandbox.values``), or an exception name for error tasks.
     """
@@ -147,7 +147,7 @@ class Task:
 
     @property
     def given_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The first half of the pairs, which an induction solver sees (spec 2.4); the prompts' templates show them."""
+        """The first half of the pairs, which an induction solver sees; the prompts' templates show them."""
         return tuple(zip(self.inputs, self.outputs, strict=True))[: len(self.inputs) // 2]
 
     @property
@@ -171,7 +171,7 @@ class Task:
         return replace(self, lineage=replace(self.lineage, **changes))
 
     def to_json(self) -> dict[str, Any]:
-        """The JSONL record: the published field names (spec 1.1, 1.2) plus type, id and lineage."""
+        """The JSONL record: the published field names plus type, id and lineage."""
         record: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "task_id": self.task_id,
@@ -195,7 +195,7 @@ class Task:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Task:
-        """Reads our records and the published seed formats (spec 1.1, 1.2).
+        """Reads our records and the published seed formats.
 
         Raises:
             DataError: a field is missing or has the wrong type; the message names it.
@@ -242,7 +242,7 @@ class Prompt:
     """What a model is asked: chat messages, or one raw text when ``raw`` is set.
 
     ``response_prefix`` is text that the prompt already wrote on the model's behalf (an open think tag); the
-    parser reads prefix + response, so a response is judged as the model meant it (spec 2.1, 2.5).
+    parser reads prefix + response, so a response is judged as the model meant it.
     """
 
     messages: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""Section ``selfplay``: the rules of the game (docs/conformance.md maps each to the specification).
+"""Section ``selfplay``: the rules of the game (docs/conformance.md names the code and the test of each).
 
 ``variant`` is one switch over everything in which the published paper and the published code differ; a key
 that is set (not null) overrides it. What differs: ``extremes``, ``advantage``, ``solve_timing``.
@@ -23,7 +23,7 @@ TaskTypeName = Literal["abduction", "deduction", "induction", "error"]
 
 @dataclass(frozen=True)
 class IntrinsicConfig(Section, place="selfplay.intrinsic"):
-    """Additional rewards for the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0
+    """Additional rewards for the proposer: each term is min(coefficient x value, its maximum); 0
     switches a term off."""
 
     complexity: NonNegativeFloat = 0.0

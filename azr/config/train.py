@@ -111,7 +111,7 @@ class RolloutConfig(Section, place="rollout"):
 
 @dataclass(frozen=True)
 class TrainConfig(Section, place="train"):
-    """One policy-gradient update per step over the whole batch (spec 6.4)."""
+    """One policy-gradient update per step over the whole batch."""
 
     learning_rate: PositiveFloat = 1e-6
     """Learning rate of AdamW; constant unless ``decay_steps`` is set."""

@@ -187,7 +187,7 @@ def _why_it_does_not_parse(program: str) -> str:
 
 
 def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:
-    """Evicts down to ``max_tasks``, never "the newest" (spec, bug B4).
+    """Evicts down to ``max_tasks``, never "the newest".
 
     Each type has an equal share, and what one does not fill goes to the others. Within a type seeds and user
     tasks stay longest, then tasks the solver sometimes fails, then recent ones.

@@ -24,7 +24,7 @@ from azr.tasks import Task, TaskType
 
 RERUNS_FILE = "verdicts.jsonl"
 NO_ERROR = "NoError"
-"""Output of an error task whose program raises nothing (spec 1.3)."""
+"""Output of an error task whose program raises nothing."""
 
 
 @dataclass(frozen=True)

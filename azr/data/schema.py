@@ -82,8 +82,8 @@ def tasks_of(
 ) -> list[Task] | Refused:
     """The tasks a record holds.
 
-    Reads our own records and the published formats (spec 1.1, 1.2). A single input/output record without ``task_type``,
-    as in the published seed files, is two tasks: abduction and deduction both start from it (spec 5.3).
+    Reads our own records and the published formats. A single input/output record without ``task_type``,
+    as in the published seed files, is two tasks: abduction and deduction both start from it.
 
     Args:
         origin: replaces the lineage's source; empty keeps it.

@@ -12,7 +12,7 @@ from azr.errors import DataError
 from azr.system.files import file_hash, read_json
 
 IDENTITY_FILE = Path(__file__).with_name("identity.jsonl")
-"""The identity function as an input/output record and as an induction record (spec 1.1, 1.2)."""
+"""The identity function as an input/output record and as an induction record."""
 
 SHIPPED_FILES = ("seed_io.jsonl", "seed_induction.jsonl")
 """What ``shipped`` means; data/seeds also holds seeds for the bundled tiny model."""

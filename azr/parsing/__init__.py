@@ -1,4 +1,4 @@
-"""Reading what a model wrote: think and answer tags, fenced blocks, proposals, solutions (spec 2.5 to 2.8).
+"""Reading what a model wrote: think and answer tags, fenced blocks, proposals, solutions.
 
 Nothing here raises on any text and nothing executes. What cannot be read is a ``Rejection`` whose ``reason``
 is one of ``REASONS`` (counted in the metrics as ``data/rejected/<reason>``).

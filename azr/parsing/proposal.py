@@ -1,4 +1,4 @@
-"""Reading a proposal: the program, its input or inputs, and the message (spec 2.6, 2.7)."""
+"""Reading a proposal: the program, its input or inputs, and the message."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parse_proposal(
 
     Args:
         answer: what stood in the answer tags.
-        config: its options of spec 2.6, and ``num_inputs`` that an induction proposal needs.
+        config: its options, and ``num_inputs`` that an induction proposal needs.
         program: the task whose program an induction proposal is for (its own code block is not looked at).
     """
     if not answer.strip():
@@ -85,7 +85,7 @@ def _induction(
     else:
         if len(inputs) < config.num_inputs:
             return Rejection("too_few_inputs", f"{len(inputs)} of {config.num_inputs}")
-        inputs = inputs[-config.num_inputs :]  # the last ones, as published (spec 2.7)
+        inputs = inputs[-config.num_inputs :]  # the last ones, as published
         if not all(inputs):
             return Rejection("empty_input")
         if message is None:
@@ -160,7 +160,7 @@ def _prepare_program(source: str, config: SelfPlayConfig) -> tuple[str, ast.Modu
 
 
 def _test_input(source: str, tree: ast.Module, entry: str) -> str:
-    """What gives a test away (spec 2.6, step 5): by the tree, so strings and recursive calls are fine."""
+    """What gives a test away: by the tree, so strings and recursive calls are fine."""
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             continue

@@ -1,4 +1,4 @@
-"""A response's think and answer parts, and the fenced blocks in a text (spec 2.5)."""
+"""A response's think and answer parts, and the fenced blocks in a text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Response:
     answer: str
     """Empty when there is no answer tag."""
     format_ok: bool
-    """Think tags, then answer tags, from the beginning on; text after them is allowed (spec 2.5) unless
+    """Think tags, then answer tags, from the beginning on; text after them is allowed unless
     ``strict`` was asked for."""
 
 

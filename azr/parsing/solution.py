@@ -1,4 +1,4 @@
-"""Reading a solution: the argument list, the output, the error's name, or the program (spec 2.8)."""
+"""Reading a solution: the argument list, the output, the error's name, or the program."""
 
 from __future__ import annotations
 

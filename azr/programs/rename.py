@@ -1,4 +1,4 @@
-"""Renaming a top-level function without touching strings, attributes or shadowing variables (spec 2.6, step 6)."""
+"""Renaming a top-level function without touching strings, attributes or shadowing variables."""
 
 from __future__ import annotations
 

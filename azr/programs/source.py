@@ -1,4 +1,4 @@
-"""Reading source safely, and the simple transformations of spec 2.6 (imports; comments, globals and prints removed)."""
+"""Reading source safely, and simple transformations (imports; comments, globals and prints removed)."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ def _depth_exceeds(tree: ast.AST, limit: int) -> bool:
 
 
 def top_level_functions(tree: ast.Module) -> list[ast.FunctionDef]:
-    """The functions a program offers: methods and nested helpers are its own affair (spec 13, fixes B9)."""
+    """The functions a program offers: methods and nested helpers are its own affair."""
     return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
 def collect_imports(tree: ast.AST) -> tuple[str, ...]:
-    """All import statements as one line each, in order of appearance, each once (spec 2.6, step 7)."""
+    """All import statements as one line each, in order of appearance, each once."""
     nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     nodes.sort(key=lambda node: (node.lineno, node.col_offset))  # ast.walk goes level by level
     return tuple(dict.fromkeys(ast.unparse(node) for node in nodes))
 
 
 def strip_comments(tree: ast.Module) -> str:
-    """Source without comments, docstrings and blank lines (spec 2.6, step 8)."""
+    """Source without comments, docstrings and blank lines."""
     drop_docstrings(tree)
     return "\n".join(line for line in ast.unparse(tree).splitlines() if line.strip())
 
@@ -98,7 +98,7 @@ def drop_docstrings(tree: ast.Module) -> None:
 
 
 def drop_globals(source: str, tree: ast.Module) -> str:
-    """Keeps imports, functions and classes of the top level, each as it was written (spec 2.6, step 8)."""
+    """Keeps imports, functions and classes of the top level, each as it was written."""
     kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     lines = source.split("\n")
     parts = []
@@ -137,5 +137,5 @@ class _PrintRemover(ast.NodeTransformer):
 
 
 def drop_prints(tree: ast.Module) -> str:
-    """Source without print statements; bodies left empty get ``pass`` (spec 2.6, step 8)."""
+    """Source without print statements; bodies left empty get ``pass``."""
     return ast.unparse(ast.fix_missing_locations(_PrintRemover().visit(tree)))

@@ -1,4 +1,4 @@
-"""Prompts: what the proposer and the solver are asked, rendered from template files (spec 2.1 to 2.4).
+"""Prompts: what the proposer and the solver are asked, rendered from template files.
 
 A *frame* is a folder of jinja2 templates beside this file (or any folder given by path):
 
@@ -42,10 +42,10 @@ BANNED_WORDS = (
     "logging", "random", "multiprocessing", "pebble", "subprocess", "threading", "datetime", "time", "hashlib", "hmac",
     "bcrypt", "os.sys", "os.path", "sys.exit", "os.environ", "calendar",
 )  # fmt: skip
-"""The published list of forbidden modules (spec 2.2), shown in propose prompts and enforced on programs."""
+"""The published list of forbidden modules, shown in propose prompts and enforced on programs."""
 
 BANNED_ERROR_WORDS = ("assert", "raise", "try", "except")
-"""Words an error task must not use: the error is to come from the data (spec 3.2)."""
+"""Words an error task must not use: the error is to come from the data."""
 
 SHIPPED_FRAMES = ("paper", "chat", "cot", "short", "compact")
 _FOLDER = Path(__file__).parent
@@ -244,12 +244,12 @@ def _told_by_file(folder: Path) -> Iterator[None]:
 def propose_prompt(
     task_type: TaskType, references: Sequence[Task], options: PromptOptions, composites: Sequence[str] = ()
 ) -> Prompt:
-    """Asks for a new task (spec 2.2; induction: 2.3).
+    """Asks for a new task.
 
     Args:
         references: shown as examples to learn from and differ from; an induction prompt takes exactly one,
             whose program it uses.
-        composites: sources defining ``g_0``, ``g_1`` ... that the new program must call (spec 5.6); not for
+        composites: sources defining ``g_0``, ``g_1`` ... that the new program must call; not for
             induction.
 
     Raises:
@@ -284,7 +284,7 @@ def _begin(prompt: Prompt, begun: str) -> Prompt:
 
 
 def solve_prompt(task: Task, options: PromptOptions) -> Prompt:
-    """Asks for the missing part of a task (spec 2.4): an input, the output, the error, or the program.
+    """Asks for the missing part of a task: an input, the output, the error, or the program.
 
     Raises:
         ConfigError: the frame cannot be read.

@@ -1,5 +1,5 @@
 """Think tags of Qwen3 base models: their dedicated tokens were never trained, so they must tokenise as
-ordinary text (spec 2.1).
+ordinary text.
 
 Qwen3's tokenizer has ``<think>`` and ``</think>`` as added tokens (ids 151667, 151668). In the base models
 their embeddings are untrained, and a prompt that ends with one makes the model emit nonsense. The remedy is a

@@ -1,4 +1,4 @@
-"""The task buffer: one bounded ring per task type, with statistics per task (spec 5; fixes B4, B13, B18).
+"""The task buffer: one bounded ring per task type, with statistics per task.
 
 Records leave by mastery first (solved throughout in their last visits), then by age; never the newest one. What is
 drawn and what leaves depend on the records alone, so that a restored buffer continues as the saved one would have.
@@ -185,7 +185,7 @@ class TaskBuffer:
         return []
 
     def draw_recent(self, count: int, rng: np.random.Generator, *, replace: bool) -> list[Record]:
-        """With weight insertion step + 1, so that seeds (step 0) can be drawn too (fixes B25)."""
+        """With weight insertion step + 1, so that seeds (step 0) can be drawn too."""
         wanted = count if replace else min(count, len(self._records))
         if not wanted or not self._records:
             return []

@@ -1,4 +1,4 @@
-"""Composite functions: proposals that must build on earlier programs (spec 3.6, 5.6). Off by default."""
+"""Composite functions: proposals that must build on earlier programs. Off by default."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def choose_composites(
 ) -> tuple[str, ...]:
     """Sources defining g_0, g_1 ..., taken from the references, or none this time.
 
-    Programs that are themselves composite, or cannot be renamed, are passed over. Nothing shared is changed
-    (fixes B16).
+    Programs that are themselves composite, or cannot be renamed, are passed over. Nothing shared is changed.
     """
     chance, most = composite_rates(config, step)
     if not chance or len(references) <= most or rng.random() >= chance:
@@ -50,7 +49,7 @@ def choose_composites(
 
 
 def composite_fault(tree: ast.Module, count: int) -> str:
-    """What is wrong with a program that must call g_0 .. g_{count-1} (spec 3.6); '' when nothing is.
+    """What is wrong with a program that must call g_0 .. g_{count-1}; '' when nothing is.
 
     ``f`` must call each of them with variables (not constants alone), define none of them, and do more than
     return such a call.

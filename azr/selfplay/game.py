@@ -36,7 +36,7 @@ DUPLICATES = ("duplicate", "duplicate_renamed", "duplicate_puzzle")
 _PROMPT_TRIES = 8
 """Draws of references per prompt before fewer are shown."""
 SHARED_SOURCES = ("seed", "identity", "seeding", "user")
-"""Sources whose single-pair tasks serve abduction and deduction alike (spec 5.3)."""
+"""Sources whose single-pair tasks serve abduction and deduction alike."""
 
 
 class SelfPlay:
@@ -107,7 +107,7 @@ class SelfPlay:
     # -- a step's rows ---------------------------------------------------------------------------------------
 
     def plan_step(self, step: int, fits: Fits) -> list[PromptRow]:
-        """The rows of a step: batch_size for each stream, each task type proposing, then solving (spec 6.1);
+        """The rows of a step: batch_size for each stream, each task type proposing, then solving;
         ``solve_group_size`` solve rows in a row have the same task.
 
         With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal is accepted
@@ -180,7 +180,7 @@ class SelfPlay:
         return [], propose_prompt(kind, [], self._options)
 
     def _draw_program(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
-        """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its
+        """One program, uniformly from the abduction and deduction buffers together, and its
         prompt, for ``curriculum.needed`` inputs."""
         sources = [self.buffers[TaskType.ABDUCTION], self.buffers[TaskType.DEDUCTION]]
         total = sum(len(source) for source in sources)

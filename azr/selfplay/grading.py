@@ -1,4 +1,4 @@
-"""Judging solutions (spec 3.5, 13.1). The solver's text is read by a strict reader or executed in the
+"""Judging solutions. The solver's text is read by a strict reader or executed in the
 sandbox, never pasted.
 
 The child process that runs the answer reports values only; gold values stay on this side and are compared as
@@ -69,7 +69,7 @@ def grade_deduction(gold: str, solution: str, config: SelfPlayConfig) -> Grade:
 
 
 def grade_error(gold: str, solution: str) -> Grade:
-    """The answer up to its first blank or colon names the exception class, in any case (spec 3.5)."""
+    """The answer up to its first blank or colon names the exception class, in any case."""
     words = solution.split(maxsplit=1)
     return RIGHT if words and words[0].split(":", 1)[0].lower() == gold.lower() else WRONG
 

@@ -1,4 +1,4 @@
-"""The one human-written task of Absolute Zero, from which a run without seeds begins (spec 1.1, 1.2)."""
+"""The one human-written task of Absolute Zero, from which a run without seeds begins."""
 
 from __future__ import annotations
 

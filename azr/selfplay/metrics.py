@@ -1,4 +1,4 @@
-"""A step's outcomes as metrics, each with one documented name (docs/metrics.md; spec 10 with its gaps filled)."""
+"""A step's outcomes as metrics, each with one documented name (docs/metrics.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zero-data start: the model writes its own seeds, beginning with the identity program (spec 5.2). No
+"""The zero-data start: the model writes its own seeds, beginning with the identity program. No
 gradient here.
 
 The caller plays the planned rows with whatever generates; a model too weak to fill the target ends the phase

@@ -1,4 +1,4 @@
-"""Which tasks are shown, and which are solved (spec 2.2, 2.3, 5.5). One generator of random numbers drives
+"""Which tasks are shown, and which are solved. One generator of random numbers drives
 all draws."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SELF_PLAY = "selfplay"
 """Lineage of what a proposer wrote; anything else came from outside the game."""
 _TRIES_PER_ROW = 8
 """Further uniform draws per missing row before rows are repeated: a bound instead of the published endless
-loop (B7)."""
+loop."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class SolveTasks:
 
 
 def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:
-    """Up to ``count`` tasks without replacement, uniformly or by recency (spec 2.2)."""
+    """Up to ``count`` tasks without replacement, uniformly or by recency."""
     uniform = weighting == "uniform"
     records = buffer.draw(count, rng) if uniform else buffer.draw_recent(count, rng, replace=False)
     return [record.task for record in records]

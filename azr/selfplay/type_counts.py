@@ -1,4 +1,4 @@
-"""How often values of each type occurred among inputs, outputs and errors (spec 1.8, 4.3); bounded (fixes B18)."""
+"""How often values of each type occurred among inputs, outputs and errors; bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_VALUES = 20_000
 
 
 def type_of(text: str) -> str:
-    """Type name of a literal text; a bare comma list is a tuple; what is not a literal counts as str (spec 1.8)."""
+    """Type name of a literal text; a bare comma list is a tuple; what is not a literal counts as str."""
     try:
         return type(parse_literal(text)).__name__
     except ValueReadError:

@@ -1,4 +1,4 @@
-"""From a proposal to a verified task: rules on the source, then execution in the sandbox (spec 3.2 to 3.4, 3.6, 13).
+"""From a proposal to a verified task: rules on the source, then execution in the sandbox.
 
 A task is accepted when its program runs without an error, its result has a canonical text of acceptable size, and
 repeated runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of ``REASONS``.
@@ -74,7 +74,7 @@ async def validate(
     """Verifies a proposal by execution.
 
     Args:
-        composites: sources of ``g_0``, ``g_1`` ... which the program must call (spec 3.6).
+        composites: sources of ``g_0``, ``g_1`` ... which the program must call.
 
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
@@ -195,7 +195,7 @@ def _output(call: CallResult) -> str | Rejection:
 
 
 def _error_label(call: CallResult) -> str | Rejection:
-    """The answer of an error task (spec 3.4); a time-out is not an error the solver could deduce, so it is refused."""
+    """The answer of an error task; a time-out is not an error the solver could deduce, so it is refused."""
     if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
         if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError"):
             return _output(call)

@@ -190,8 +190,7 @@ class Attempt:
     # ---------------------------------------------------------------- before the first step
 
     def _seed(self) -> None:
-        """The zero-data start: the model writes its own seeds from the identity program, without a gradient
-        (spec 5.2)."""
+        """The zero-data start: the model writes its own seeds from the identity program, without a gradient."""
         seeding = Seeding(self.game)
         while not seeding.done:
             self.link.phase(Phase.GENERATE)

@@ -51,7 +51,7 @@ def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a prompt: a raw text behind what the tokenizer begins with, or chat messages through the
     model's own template.
 
-    A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker (spec 2.1).
+    A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker.
 
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the messages.

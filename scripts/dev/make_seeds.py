@@ -51,7 +51,7 @@ PROBE_FAMILIES = ("probe_text", "probe_data", "probe_math", "probe_worlds")
 SEEDS = 256
 PAIRS = 10
 MAX_OUTPUT_CHARS = 400
-"""The published executor cuts outputs here (spec 3.1); ours are shorter."""
+"""The published executor cuts outputs here; ours are shorter."""
 MIN_DISTINCT_OUTPUTS = 5
 ALLOWED_MODULES = frozenset(
     {
@@ -80,7 +80,7 @@ IDENTITY = SeedProgram(
     ),
     "Give back whatever you are given.",
 )
-"""First record of both seed files (spec 1.1, 1.2)."""
+"""First record of both seed files."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _faults(item: SeedProgram, outputs: Sequence[str]) -> list[str]:
 
 
 def io_record(item: Verified) -> dict[str, Any]:
-    """An abduction/deduction seed in the published format (spec 1.1); without a task type it stands for
+    """An abduction/deduction seed in the published format; without a task type it stands for
     both."""
     code = item.program.code
     return {
@@ -174,7 +174,7 @@ def io_record(item: Verified) -> dict[str, Any]:
 
 
 def induction_record(item: Verified) -> dict[str, Any]:
-    """An induction seed in the published format (spec 1.2)."""
+    """An induction seed in the published format."""
     return {
         "snippet": item.program.code,
         "inputs": list(item.program.inputs),
