@@ -27,18 +27,18 @@ GIB = 2**30
 
 # Measured or read off; see docs/performance.md for where each comes from.
 TRAINER_CONTEXT_GIB = 1.25
-"""Of the trainer's process, beside its tensors: 0.51 GiB of CUDA context, 0.64 of NCCL, and about 0.1 of kernels that the
-first update loads (docs/performance.md)."""
+"""Of the trainer's process, beside its tensors: 0.51 GiB of CUDA context, 0.64 with the first collective (NCCL), and about
+0.1 in the first update (docs/performance.md)."""
 ENGINE_CONTEXT_GIB = 0.95
 """CUDA context and kernels of the engine's process: what sleep cannot return. vLLM does not count it in its share. A card
-with fewer multiprocessors needs less. An engine that had to compile kept up to 0.98 GiB more until its next start
+with fewer multiprocessors needs less. An engine that had to compile kept 0.86 GiB more at 7B until its next start
 (docs/performance.md); ``fitting.UPDATE_SHARE`` leaves room for that."""
 GRAPH_GIB_PER_SIZE = 0.018
 """CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
 ENGINE_CACHE_GIB = 0.75
 """What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``EngineWorkerExtension``)."""
 ENGINE_CACHE_KEPT_GIB = 0.5
-"""What it keeps of that, but no more than twice the largest batch's activations. Measured: 0.2 to 0.65 GiB in five runs,
+"""What it keeps of that, but no more than twice the largest batch's activations. Measured: 0.2 to 0.65 GiB in six runs,
 none in three."""
 ALLOCATOR_SLACK = 0.2
 """Share of the activations that the caching allocator holds beside them, in blocks of other sizes. Weights, gradients and

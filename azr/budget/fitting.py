@@ -28,7 +28,7 @@ ROOMY_SHARE = 0.88
 all activations, which no card has measured."""
 KEPT_SHARE = 0.5
 """The same for micro-batches that keep all activations, beyond what keeps the card busy: with 28,800 tokens on an empty card
-of 140 GiB activations took 1.7 times what is calculated (docs/performance.md)."""
+of 140 GiB activations took 1.8 times what is calculated (docs/performance.md)."""
 WORKSPACE_SHARE = 0.022
 """Of the memory that a run may take, for the activations of ``rollout.max_batched_tokens``."""
 BUSY_PARAMETER_TOKENS = 8e12
