@@ -45,8 +45,9 @@ def row(lengths, seed=1):
     return {"input_ids": ids, "position_ids": torch.cat([torch.arange(length) for length in lengths])[None]}
 
 
-def wrapped(model, compute=torch.float32):
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+def wrapped(model, compute=torch.float32, *, recompute=True):
+    if recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     return fully_sharded(
         model, torch.device("cpu"), MixedPrecision(param_dtype=compute, reduce_dtype=torch.float32)
@@ -80,17 +81,20 @@ def flash(monkeypatch):
     monkeypatch.setattr(attention, "_flash", traceable_flash)
 
 
+@pytest.mark.parametrize("recompute", [True, False])
 @pytest.mark.parametrize("whole_layers", [False, True])
 @pytest.mark.parametrize(("compute", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-def test_the_update_through_fsdp_and_checkpointing_is_the_same(compute, tolerance, whole_layers, request):
-    """In bfloat16 with gradients summed in float32, as the recipes have it; a CPU's attention cuts layers in
+def test_the_update_through_fsdp_and_checkpointing_is_the_same(
+    compute, tolerance, whole_layers, recompute, request
+):
+    """With activations kept, too. In bfloat16 with gradients summed in float32, as the recipes have it; a CPU's attention cuts layers in
     pieces, a GPU's does not."""
     if whole_layers:
         request.getfixturevalue("flash")
     plain = gradients(wrapped(tiny_model(), compute), ROWS)
     model = tiny_model()
     assert compile_layers(model, backend="aot_eager") == 3
-    compiled = gradients(wrapped(model, compute), ROWS)
+    compiled = gradients(wrapped(model, compute, recompute=recompute), ROWS)
     torch.testing.assert_close(compiled[0], plain[0], atol=tolerance, rtol=tolerance)
     assert plain[1].norm() > 0
     assert (compiled[1] - plain[1]).norm() < tolerance * plain[1].norm()

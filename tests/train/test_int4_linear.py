@@ -138,9 +138,10 @@ def pair(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     return quantised, plain
 
 
-def adapted(model: Any, *, compiled: str = "") -> Any:
+def adapted(model: Any, *, compiled: str = "", recompute: bool = True) -> Any:
     """As verl does it: adapters of the base's type on all linear layers, gradient checkpointing."""
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if compiled:
         compile_layers(model, backend=compiled)
     model.enable_input_require_grads()
@@ -272,8 +273,9 @@ def test_a_compiled_layer_keeps_no_matrix_for_the_backward_pass(backend: str) ->
         pytest.param("inductor", torch.bfloat16, 0.03, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.parametrize("recompute", [True, False])
 def test_compiled_layers_give_the_same_gradients(
-    backend: str, dtype: torch.dtype, tolerance: float, folders: Callable[[str], Path]
+    recompute: bool, backend: str, dtype: torch.dtype, tolerance: float, folders: Callable[[str], Path]
 ) -> None:
     torch._dynamo.reset()
     config: Any = int4_model(folders("qwen2"), dtype).config
@@ -283,7 +285,7 @@ def test_compiled_layers_give_the_same_gradients(
         model: Any = int4_model(folders("qwen2"), dtype, config)
         attention.pass_boundaries(model)
         logprobs.install_chunked_logprobs(model, chunk_tokens=16)
-        model = wrapped(adapted(model, compiled=compiled), dtype)
+        model = wrapped(adapted(model, compiled=compiled, recompute=recompute or not compiled), dtype)
         output = model(input_ids=IDS, position_ids=torch.arange(IDS.shape[1])[None], use_cache=False)
         output.log_probs.mean().backward()
         outcomes.append(
