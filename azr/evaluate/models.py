@@ -31,7 +31,7 @@ from azr.models.check import refuse_unclean_merge
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import asked_otherwise
+from azr.run.asked_otherwise import READ_BY, asked_otherwise
 from azr.run.checkpoints import (
     MANIFEST,
     Checkpoint,
@@ -55,7 +55,8 @@ EXPORT_RECORD = "azr.json"
 """In an exported folder: how the model was trained to be asked, and what it scored."""
 PROMPT_KEYS = (
     "task_types", "references", "num_inputs", "banned_modules", "max_output_chars", "strip_globals", "reject_test_input",
-    "induction_prompt", "induction_reply", "induction_inputs_start", "induction_spare_inputs", "usable_inputs", "strict_format",
+    "induction_prompt", "induction_reply", "induction_inputs_start", "induction_spare_inputs", "usable_inputs",
+    *READ_BY,
 )  # fmt: skip
 """Settings of selfplay, beside the frame, that decide what the prompts say and how replies are read."""
 DEFAULT_RESPONSE_TOKENS = 1024

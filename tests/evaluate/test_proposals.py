@@ -183,6 +183,18 @@ def test_an_export_is_asked_with_its_run_s_prompt_settings(run: RunDir, tmp_path
     record = {"ask": ask_record(read_config(run.config))}
     write_json_atomic(folder / "azr.json", record)
     assert (of_folder(folder).selfplay.frame, of_folder(folder).selfplay.references) == ("compact", 3)
+    config = read_config(run.config)
+    rules = {
+        "int_equals_float": False,
+        "bool_equals_int": True,
+        "format_reward": False,
+        "induction_reward": "accuracy",
+    }
+    judged = replace(config, selfplay=replace(config.selfplay, **rules))
+    write_json_atomic(folder / "azr.json", {"ask": ask_record(judged)})
+    assert {
+        key: getattr(of_folder(folder).selfplay, key) for key in rules
+    } == rules  # or one model has two scores
     del record["ask"]["selfplay"]  # an export of an earlier version
     write_json_atomic(folder / "azr.json", record)
     assert of_folder(folder).selfplay == SelfPlayConfig(frame="compact")
