@@ -30,7 +30,15 @@ _NO_INSTRUCTION = "an instruction that this processor, or what a virtual machine
 _CAUSES: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
     (r"Read-only file system", "the file system is read-only"),
-    (r"File too large", "a file grew over this process's file size limit"),
+    (
+        r"File too large",
+        "a file grew over this process's file size limit, or over what its disk takes (FAT32: 4 GiB)",
+    ),
+    (
+        r"inline_container\.cc.*unexpected pos \d+ vs \d+",
+        "a checkpoint could not be written in full: the disk was full, or a quota, a file size limit (ulimit -f) or what "
+        "its disk takes (FAT32: 4 GiB a file) was reached",
+    ),
     (
         r"Error in memory profiling",
         "another program changed the card's memory while the engine measured it (harmless; start again)",

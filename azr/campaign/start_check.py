@@ -86,6 +86,10 @@ def require_verdict_probes(config: Config) -> None:
     names = sorted({bare_name(file) for file in files})
     if not named or named in names:
         return
+    if named == "all":
+        raise ConfigError(
+            "train.verdict_probes=all: all files together decide if it is empty; write train.verdict_probes="
+        )
     for word in (bare_name(Path(named)), named):
         if close := difflib.get_close_matches(word, names, n=1, cutoff=0.75):
             raise ConfigError(

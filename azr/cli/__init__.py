@@ -163,4 +163,5 @@ def _sentence(error: AzrError | OSError) -> str:
     told = f"{where}{os.strerror(error.errno)}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         told += "; nothing was finished: make room (df, df -i, quota, ulimit -f), or write to another disk"
+        told += " (FAT32 takes files up to 4 GiB)" if error.errno == errno.EFBIG else ""
     return told

@@ -16,7 +16,7 @@ from azr.models.model_hash import hash_model
 from azr.run.checkpoints import Checkpoint, reading, require_sound
 from azr.run.identity import RunIdentity
 from azr.run.rundir import RunDir
-from azr.system.files import set_mode, whole_folder
+from azr.system.files import safetensors_written_to, set_mode, whole_folder
 from azr.train.base_model import folder_on_disk, require_base_unchanged
 
 WEIGHTS = "adapter_model.safetensors"
@@ -97,7 +97,8 @@ def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
     }
     settings.save_pretrained(str(folder))
     keep_what_older_peft_reads(folder / "adapter_config.json")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
+    with safetensors_written_to(folder):
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
     written = load_file(folder / WEIGHTS)
     same = written.keys() == tensors.keys()
     if not same or not all(tensor.equal(tensors[name]) for name, tensor in written.items()):

@@ -18,7 +18,7 @@ from azr.evaluate.older_readers import write_for_older_readers
 from azr.models.quantised import quantisation_of
 from azr.run.checkpoints import Checkpoint, require_sound
 from azr.run.rundir import RunDir
-from azr.system.files import read_json, set_mode, whole_folder, write_json_atomic
+from azr.system.files import read_json, safetensors_written_to, set_mode, whole_folder, write_json_atomic
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 from azr.train.tokenizer_check import name_the_class
@@ -321,7 +321,8 @@ def _save(
             f"the checkpoint does not fit its config.json: {wrong[0]} is missing or unexpected"
         )
     model.tie_weights()
-    model.save_pretrained(staging)
+    with safetensors_written_to(staging):
+        model.save_pretrained(staging)
     for extra in source.iterdir():  # tokenizer files as they are, chat template, remote code
         # generation settings too: transformers refuses to write some that it reads
         if extra.is_file() and (

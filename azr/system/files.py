@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -120,6 +121,24 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
     with owned_folder(staging, finish=publish):
         yield staging
+
+
+@contextlib.contextmanager
+def safetensors_written_to(folder: Path) -> Iterator[None]:
+    """Around code that writes weights.
+
+    Raises:
+        OSError: of the system, with its number: safetensors has an error of its own for a full disk.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
 
 
 def remove_leftovers(*folders: Path) -> None:

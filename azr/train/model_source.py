@@ -21,7 +21,7 @@ from azr.models.weight_files import has_whole_files
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 from azr.run.rundir import is_run
 from azr.system.disks import missing_disk
-from azr.system.files import whole_folder, write_json_atomic
+from azr.system.files import safetensors_written_to, whole_folder, write_json_atomic
 from azr.system.hashes import text_hash
 from azr.train.tokenizer_check import require_same_tokens_early
 
@@ -261,6 +261,7 @@ def convert_gguf(gguf_file: Path, target: Path, *, end_token: str) -> None:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     with whole_folder(target, replace=True) as staging:
-        model.save_pretrained(staging)
+        with safetensors_written_to(staging):
+            model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         write_json_atomic(staging / "source.json", {"gguf": gguf_file.name})

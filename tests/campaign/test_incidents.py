@@ -42,6 +42,11 @@ from azr.run.rundir import RunDir
         ),
         (1, "torch._dynamo.exc.InternalTorchDynamoError: odd", "train.compile_layers=false"),
         (1, "OSError: [Errno 28] No space left on device", "the disk is full"),
+        (
+            1,
+            "RuntimeError: [enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534",
+            "a checkpoint could not be written in full",
+        ),
         (-11, "", "killed by SIGSEGV"),
         (-15, "", "killed by SIGTERM: somebody ended it, or the machine shut down"),
         (-7, "", "killed by SIGBUS: shared memory is full"),

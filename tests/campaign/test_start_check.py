@@ -52,6 +52,8 @@ def test_the_file_that_decides_the_verdict_is_one_of_the_probe_files(run: RunDir
         with pytest.raises(ConfigError, match=r"\(general, mine\).*; write train\.verdict_probes=mine$"):
             check(run, probes, f"train.verdict_probes={named}")
     check(run, probes, "train.verdict_probes=mine")
+    with pytest.raises(ConfigError, match=r"decide if it is empty; write train\.verdict_probes=$"):
+        check(run, probes, "train.verdict_probes=all")
     check(run, probes)  # the recipe names a file of its own
     assert not run.root.parent.exists()
 

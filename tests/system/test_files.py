@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,3 +97,20 @@ def test_the_umask_is_read_without_being_changed() -> None:
         thread.join()
         os.umask(before)
     assert seen == {0o027}
+
+
+def test_weights_for_which_a_disk_has_no_room_are_an_error_of_the_system(tmp_path: Path) -> None:
+    """safetensors' own error was a traceback of ``azr export``."""
+    program = (
+        "import resource, torch; from pathlib import Path; from safetensors.torch import save_file;"
+        "from azr.system.files import safetensors_written_to\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "try:\n"
+        "    with safetensors_written_to(folder):\n"
+        "        save_file({'a': torch.zeros(4096)}, folder / 'a.safetensors')\n"
+        "except OSError as error:\n"
+        "    print(error.errno, error.filename)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == [str(errno.EFBIG), str(tmp_path)], done.stderr
