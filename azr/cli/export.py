@@ -42,9 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=at_home, required=True, metavar="DIR", help="folder to write; must not exist"
     )
-    parser.add_argument(
-        "--step", default="best", help="step of a checkpoint, best (by probe score; default) or latest"
-    )
+    parser.add_argument("--step", help="step of a checkpoint, best (by probe score; default) or latest")
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="type of the weights"
     )
@@ -88,14 +86,18 @@ def main(words: Sequence[str]) -> int:
         step = ", and the checkpoint as --step best, latest or a number" if "@" in run.root.name else ""
         raise RunError(f"{run.root} is not a run directory; {run_meant(arguments.run)}{step}")
     if arguments.tasks:
+        if arguments.gguf or arguments.adapters or arguments.step is not None:
+            raise RunError(
+                "--tasks writes all tasks of the run and no model: leave --step, --adapters and --gguf out"
+            )
         print(f"{export_tasks(run, target)}, written to {target}")
     elif arguments.adapters:
         if arguments.gguf:
             raise ModelError("--adapters writes no weights of a whole model, so it does not go with --gguf")
-        export_adapters(run, target, arguments.step)
+        export_adapters(run, target, arguments.step or "best")
     else:
         options = ExportOptions(
-            step=arguments.step,
+            step=arguments.step or "best",
             dtype=arguments.dtype,
             check=not arguments.no_check,
             tolerance=arguments.tolerance,

@@ -231,7 +231,10 @@ def _speed(options: argparse.Namespace) -> int:
             continue
         time = step_time(config, shape, card)
         numbers = f"{time.total_s:7.0f} {time.generate_s:9.0f} {time.train_s:7.0f} {time.other_s:6.0f} {time.concurrent_sequences:8d}"
-        print(f"{name:16} {numbers} {time.steps_in(48):14,d}")
+        fit = judge_fit(config, planned, shape, advise=False)
+        peak_gib, have_gib = fit.estimate.gpu_peak.gib, fit.available_gpu_gib
+        misfit = f"  DOES NOT FIT: {peak_gib:.1f} of {have_gib:.1f} GiB" if peak_gib > have_gib else ""
+        print(f"{name:16} {numbers} {time.steps_in(48):14,d}{misfit}")
     return 0
 
 

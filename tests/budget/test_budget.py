@@ -385,6 +385,13 @@ def test_the_tables_of_all_recipes_keep_to_the_one_that_is_named(capsys: pytest.
     assert only.startswith("1_5b_16gb") and only in rows and len({row[16:] for row in rows}) > 2
 
 
+def test_the_speed_of_a_run_that_does_not_fit_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    preflight.main(["--speed", "--gpu", "8", "recipe=1_5b_16gb"])
+    assert "DOES NOT FIT: 14.4 of 7.4 GiB" in capsys.readouterr().out
+    preflight.main(["--speed", "--gpu", "16", "recipe=1_5b_16gb"])
+    assert "FIT" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["cpu_tiny", "published_single_gpu", "paper_multi_gpu"])
 def test_a_named_recipe_without_an_estimate_says_why(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The table was empty, without a word."""

@@ -11,6 +11,7 @@ import pandas
 import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
 
+from azr.cli import export
 from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.load import write_config
@@ -18,7 +19,7 @@ from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import load_pool
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
-from azr.errors import DataError
+from azr.errors import DataError, RunError
 from azr.evaluate.task_export import export_tasks, run_tasks
 from azr.run.rundir import RunDir
 from azr.tasks import Lineage, Task, TaskType
@@ -161,3 +162,11 @@ def test_the_folder_loads_with_datasets(run: RunDir, tmp_path: Path, monkeypatch
     loaded = next(row for row in induction if row["task_id"] == odd.task_id)
     assert (loaded["inputs"], loaded["outputs"], loaded["accuracy"]) == (["1", "2"], ["-1", "-2"], 0.25)
     assert loaded["program"].endswith("\\udcff")
+
+
+@pytest.mark.parametrize("words", [["--step", "6"], ["--gguf"], ["--adapters"]])
+def test_what_does_not_concern_tasks_is_refused_beside_them(
+    run: RunDir, tmp_path: Path, words: list[str]
+) -> None:
+    with pytest.raises(RunError, match="leave --step, --adapters and --gguf out"):
+        export.main([str(run.root), "--tasks", "--out", str(tmp_path / "out"), *words])
