@@ -29,6 +29,7 @@ GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "auto")
 
 
 def _gguf_type(text: str) -> str:
+    text = text.lower()
     if text not in GGUF_TYPES:
         raise argparse.ArgumentTypeError(
             f"GGUF type {text!r} is unknown; the types are {', '.join(GGUF_TYPES)}. Smaller types: llama.cpp's llama-quantize, afterwards"

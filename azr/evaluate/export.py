@@ -107,17 +107,26 @@ def export_model(
     write_text_atomic(
         unchecked / "README.md", model_card(record, config, records, target.name, prompt_format)
     )
+    not_converted: ModelError | None = None
     if converter is not None and options.gguf:
         file = unchecked / f"{target.name}-{options.gguf}.gguf"
-        convert_to_gguf(converter, unchecked, file, options.gguf)
-        say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
-        if prompt_format is not None:
+        try:
+            convert_to_gguf(converter, unchecked, file, options.gguf)
+            say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
+        except ModelError as error:  # the model itself is written and checked
+            not_converted = error
+            file.unlink(missing_ok=True)
+        if prompt_format is not None and not_converted is None:
             write_text_atomic(unchecked / "Modelfile", modelfile(prompt_format, file.name))
             say(f"wrote Modelfile; for Ollama: ollama create {target.name.lower()} -f {target / 'Modelfile'}")
 
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(unchecked, target)
     say(f"wrote {target}")
+    if not_converted is not None:
+        raise ModelError(
+            f"{target} is exported, but without the GGUF file: {not_converted}"
+        ) from not_converted
     return target
 
 

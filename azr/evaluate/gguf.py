@@ -18,10 +18,11 @@ from azr.errors import ConfigError, ModelError
 
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_S = 3600.0
+INSTALL = "python -m venv gguf-env && gguf-env/bin/pip install -r llama.cpp/requirements/requirements-convert_hf_to_gguf.txt"
 HOW_TO = f"""\
 GGUF needs llama.cpp's converter, which was not found. Get it once:
     git clone --depth 1 (the repository ggml-org/llama.cpp) llama.cpp
-    python -m venv gguf-env && gguf-env/bin/pip install -r llama.cpp/requirements/requirements-convert_hf_to_gguf.txt
+    {INSTALL}
 and give it: --gguf --llama-cpp llama.cpp (or set LLAMA_CPP_DIR). Or export without --gguf and convert by hand:
     gguf-env/bin/python llama.cpp/{SCRIPT} EXPORTED_FOLDER --outtype bf16 --outfile model.gguf"""
 
@@ -67,11 +68,13 @@ def convert_to_gguf(converter: Sequence[str], folder: Path, target: Path, outtyp
     except OSError as error:
         raise ModelError(f"the GGUF converter {converter[0]} cannot be started: {error}") from error
     if done.returncode != 0 or not target.is_file():
-        said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise ModelError(
-            f"the GGUF converter failed with status {done.returncode}: {said}. The exported model stays in {folder}. (A tokenizer that "
-            "llama.cpp does not know, such as the bundled tiny model's, cannot be converted.)"
+        hint = (
+            "A tokenizer that llama.cpp does not know, such as the bundled tiny model's, cannot be converted"
         )
+        if "ModuleNotFoundError" in done.stderr:
+            hint = f"{converter[0]} lacks a package of the converter: {INSTALL}"
+        said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise ModelError(f"the GGUF converter failed with status {done.returncode}: {said}. ({hint})")
     _require_weights(target)
     return target
 

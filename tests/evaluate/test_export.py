@@ -491,6 +491,8 @@ import numpy
 folder, target = Path(sys.argv[1]), sys.argv[sys.argv.index("--outfile") + 1]
 if not (folder / "config.json").is_file() or "{mode}" == "fail":
     sys.exit("BPE pre-tokenizer was not recognized")
+if "{mode}" == "no package":
+    import sentencepiece_missing
 if "{mode}" == "junk":
     Path(target).write_bytes(b"no such thing"); sys.exit(0)
 writer = GGUFWriter(target, "qwen2")
@@ -501,7 +503,12 @@ writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tens
 
 @pytest.mark.parametrize(
     ("mode", "message"),
-    [("ok", None), ("fail", "pre-tokenizer was not recognized"), ("junk", "not a readable GGUF")],
+    [
+        ("ok", None),
+        ("fail", "pre-tokenizer was not recognized"),
+        ("junk", "not a readable GGUF"),
+        ("no package", r"lacks a package of the converter: python -m venv gguf-env"),
+    ],
 )
 def test_gguf_goes_through_the_converter_and_is_read_back(
     run: RunDir, tmp_path: Path, mode: str, message: str | None
@@ -516,7 +523,9 @@ def test_gguf_goes_through_the_converter_and_is_read_back(
     if message:
         with pytest.raises(ModelError, match=message):
             export_model(run, tmp_path / "out", options, quiet)
-        assert not (tmp_path / "out").exists()
+        # the model is whole, and not in the way of the next export under a name that is removed then
+        assert (tmp_path / "out" / "model.safetensors").is_file()
+        assert not list((tmp_path / "out").glob("*.gguf"))
     else:
         export_model(run, tmp_path / "out", options, quiet)
         assert (tmp_path / "out" / "out-bf16.gguf").is_file()
