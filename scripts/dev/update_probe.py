@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from azr.system.files import append_jsonl
@@ -380,10 +379,10 @@ def explained_worker(base: type, settings: Settings) -> type:
 
 def explain(settings: Settings) -> None:
     """In the process that asks the worker: puts the explained one in the place of the plain one, and times the calls."""
-    from azr.train.verl import trainer, worker
+    from azr.train.verl import policy_worker, trainer
 
-    explained: Any = SimpleNamespace(PolicyWorker=explained_worker(worker.PolicyWorker, settings))
-    trainer.policy_worker = explained  # the class itself stays where other processes look for it
+    explained: Any = explained_worker(policy_worker.PolicyWorker, settings)
+    trainer.PolicyWorker = explained  # the class itself stays where other processes look for it
     parts = Parts()
     kind: Any = trainer.SelfPlayTrainer
     parts.around(kind, "_put_advantages", "advantages to the queue")

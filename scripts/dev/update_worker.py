@@ -77,10 +77,10 @@ def use_verls_loop() -> None:
     from verl.utils import tensordict_utils
 
     from azr.train.patches import rows
-    from azr.train.verl import packed
+    from azr.train.verl import packed_engine
 
     tensordict_utils.index_select_tensor_dict = rows._theirs
-    packed.policy_loss_config = lambda *_: None
+    packed_engine.policy_loss_config = lambda *_: None
 
 
 def random_batch(rows: int, prompt: int, response: int, seed: int) -> Any:

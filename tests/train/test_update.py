@@ -13,7 +13,7 @@ from verl.workers.utils.losses import ppo_loss
 from azr.train.kernels import attention
 from azr.train.kernels.compile_layers import compile_layers
 from azr.train.patches import rows
-from azr.train.verl import packed, update
+from azr.train.verl import packed_engine, update
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -25,7 +25,7 @@ def on_a_cpu(monkeypatch):
 
 def passes(bare, made, loss_function, *, ours):
     bare.module.zero_grad()
-    kind = packed.PackedEngine if ours else super(packed.PackedEngine, bare)
+    kind = packed_engine.PackedEngine if ours else super(packed_engine.PackedEngine, bare)
     if ours:
         output = kind.forward_backward_batch(bare, made, loss_function)
     else:

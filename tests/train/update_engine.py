@@ -16,7 +16,7 @@ from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.utils.losses import ppo_loss
 
 from azr.train.kernels import attention, logprobs
-from azr.train.verl import packed, update
+from azr.train.verl import packed_engine, update
 
 MICRO_BATCH_TOKENS = 64
 
@@ -59,7 +59,7 @@ def batch(count: int = 11, seed: int = 0, **others: Any) -> Any:
 
 
 def engine() -> Any:
-    bare: Any = object.__new__(packed.PackedEngine)
+    bare: Any = object.__new__(packed_engine.PackedEngine)
     torch.manual_seed(0)
     bare.module = small_qwen()
     bare.module.config._attn_implementation = attention.register()
