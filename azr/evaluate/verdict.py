@@ -170,8 +170,8 @@ def _spread_by_choice(pairs: Sequence[tuple[Standing, Standing]], tasks: Sequenc
 
     In resamples of the tasks the difference is taken twice: with the ways as they were chosen, and chosen anew. A resample
     has the chance of the tasks and that of resampling, so the choice varies in it more than in new tasks: of the variance
-    that it adds, half counts. With that, models of equal skill with two to four ways that are nearly equal differ clearly
-    (p below 0.05) in 3 to 5 of 100 simulated evaluations; with nothing added in 9 to 14, with all of it in 0 to 3.
+    that it adds, half counts. That share was chosen by simulation and is not derived: with it, models of equal skill come
+    out clear about as often as ``CLEAR`` says (tests/evaluate/test_verdict.py), with all of it too rarely.
     """
     # [resamples, tasks]: how often each task was drawn
     weights = np.random.default_rng(0).poisson(1.0, (CHOICES, len(tasks))).astype(np.float64)

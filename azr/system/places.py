@@ -126,7 +126,7 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
     unset = "unset {}; a run starts its processes without it"
     for name in _UNWANTED:
         if environment.get(name):
-            subject = {"P": "Python", "R": "Ray"}.get(name[0], "vLLM")
+            subject = "Python" if name in PYTHON_VARIABLES else "Ray" if name in JOB_VARIABLES else "vLLM"
             yield Trouble(subject, f"{name}={environment[name]}", unset.format(name), harmless=True)
     for name, value, what in _of_another_machine(environment):
         seen = f"{name}={value} names no {what} of this machine"
