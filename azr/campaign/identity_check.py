@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azr.config import Config
 from azr.config.load import read_config
-from azr.errors import RunError
+from azr.errors import AzrError, RunError
 from azr.models.hub import HubName, cached_folder
 from azr.models.model_hash import ModelHash, hash_model
 from azr.prompts import SHIPPED_FRAMES, frame_hash
@@ -111,6 +111,16 @@ def require_same_run(run: RunDir, config: Config) -> None:
             differing.append(_difference(key, str(before), str(after)))
     if differing:
         raise RunError(identity_refusal(run, differing))
+
+
+def refusal_of_start(run: RunDir, config: Config) -> str:
+    """Why a start with this configuration would not go on with the run, for commands that only show what it would do;
+    empty where it would, or begins a new one."""
+    try:
+        require_same_run(run, config)
+    except AzrError as error:
+        return f"A run with these settings would be refused: {error}"
+    return ""
 
 
 def _is_moved_frame(run: RunDir, now: str) -> bool:

@@ -32,6 +32,7 @@ from azr.budget.advice import (
 from azr.budget.fitting import fit_card
 from azr.budget.shape import ModelShape, shape_for
 from azr.budget.speed import RTX_5080, Card, step_time
+from azr.campaign.identity_check import refusal_of_start
 from azr.cli import command_parser, options_and_settings
 from azr.cli.numbers import above_zero, card_gib, count, memory_gib
 from azr.config import Config, from_container
@@ -100,6 +101,9 @@ def _machine(options: argparse.Namespace) -> Machine:
 def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     loaded = load_config(options.overrides, machine)
     config = loaded.config
+    run = RunDir(runs_folder(config) / config.name)
+    if told := refusal_of_start(run, config):
+        print(told + "\n", file=sys.stderr)
     if local_folder(config.model.path) is not None:
         require_usable_model(config)
     shape = shape_for(config)
@@ -109,10 +113,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         return 2
     fitted = fit_card(config, machine, shape)
     config = fitted.config
-    runs = runs_folder(config)
-    verdict = judge_fit(
-        config, machine, shape, room_for(config, runs), kept=kept_keys(RunDir(runs / config.name))
-    )
+    verdict = judge_fit(config, machine, shape, room_for(config, run.root.parent), kept=kept_keys(run))
     in_use = card_in_use(config, machine, shape)
     fits = verdict.fits and not in_use
     if options.json:
@@ -134,7 +135,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         print("\nfits.")
         return 0
     if not verdict.fits:
-        print("\n" + fit_refusal(verdict, list(verdict.shortages), RunDir(runs / config.name)))
+        print("\n" + fit_refusal(verdict, list(verdict.shortages), run))
     else:
         print(f"\nfits this card, but not now: {in_use}; {CLOSE_THEM}.")
     return 1

@@ -9,6 +9,7 @@ The same command resumes where it stopped. ``--help`` lists common settings; the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from azr.budget.fitting import fit_card
@@ -34,8 +35,13 @@ def main(words: Sequence[str]) -> int:
     machine = detect()
     fitted = fit_card(loaded.config, machine, shape_for(loaded.config))
     config = fitted.config
+    run = RunDir(runs_folder(config) / config.name)
     if show:
+        from azr.campaign.identity_check import refusal_of_start
+
         print(to_yaml(config), end="")
+        if told := refusal_of_start(run, config):
+            print(told, file=sys.stderr)
         return 0
     print(loaded.recipe_reason)
 
@@ -44,7 +50,6 @@ def main(words: Sequence[str]) -> int:
     from azr.doctor.card import Level
     from azr.doctor.checks import package_findings
 
-    run = RunDir(runs_folder(config) / config.name)
     require_startable(config, machine, run)
     if not run.state.exists() and not run.identity.exists():
         print(f"A new run in {run.root}.")

@@ -1,0 +1,37 @@
+"""``azr run --cfg job`` and ``azr preflight`` of a run that has begun: they show a start, and say so where the run would
+refuse it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from azr.campaign.identity_check import settle_identity
+from azr.cli import run_command
+from azr.config.load import load_config, write_config
+from azr.run.rundir import RunDir
+from azr.train import model_source
+
+TINY = str(model_source.PROJECT / "data" / "models" / "azr-tiny")
+
+
+@pytest.mark.parametrize("words", [["run", "--cfg", "job"], ["preflight"], ["preflight", "--json"]])
+def test_settings_that_a_run_does_not_keep_are_told(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They showed the model, seed and adapters of a new run, without a word."""
+    place = [f"runs_dir={tmp_path}", "name=old", "recipe=cpu_tiny"]
+    begun = [f"model.path={TINY}", "model.lora_rank=8", "seed=7"]
+    run = RunDir(tmp_path / "old")
+    run.root.mkdir()
+    config = load_config([*place, *begun]).config
+    settle_identity(run, config)
+    write_config(run.config, config)
+
+    run_command(words[0], [*words[1:], *place])
+    told = capfd.readouterr().err
+    assert "would be refused" in told and "name=OTHER" in told
+    assert "model.lora_rank: 8 at its start, 0 now" in told and "seed: 7 at its start" in told
+    run_command(words[0], [*words[1:], *place, *begun])
+    assert "refused" not in capfd.readouterr().err
