@@ -142,8 +142,10 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
 
 
 def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
-    """99 % interval and two-sided p of a mean change with its standard error."""
-    return (change - Z_99 * error, change + Z_99 * error), math.erfc(abs(change) / error / math.sqrt(2))
+    """99 % interval and two-sided p of a mean change with its standard error; no change is beyond -1 or 1, which a few
+    tasks' error does not know."""
+    interval = max(change - Z_99 * error, -1.0), min(change + Z_99 * error, 1.0)
+    return interval, math.erfc(abs(change) / error / math.sqrt(2))
 
 
 def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChange | None:
@@ -231,7 +233,8 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
             )
     overall = deciding_change(summary)
     if overall is not None and overall.interval is not None and overall.word == "no clear change":
-        width = 50 * (overall.interval[1] - overall.interval[0])
+        low, high = overall.interval
+        width = 100 * min(max(overall.change - low, high - overall.change), 1.0)
         lines.append(
             f"With {counted(round(overall.count or 0), 'task')} a change of less than about {width:.0f} points cannot be told from chance."
         )

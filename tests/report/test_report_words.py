@@ -207,6 +207,29 @@ def test_longer_answers_are_not_called_learning(tmp_path, otherwise, expected, a
     assert all(("not comparable" in line) is expected.startswith("Not") for line in probes)
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "interval"), [(1.0, 1 / 3, "+14.1 to +100.0"), (-0.5, 0.3, "\u2212100.0 to +27.3")]
+)
+def test_no_change_is_beyond_a_hundred_points(
+    tmp_path: Path, change: float, error: float, interval: str
+) -> None:
+    """Four tasks of which all were solved for the first time had an interval of +14 to +186 points."""
+    values = {"accuracy": max(change, 0.0), "tasks": 4, "change": change, "change_error": error}
+    values = {names.verdict("all", what): value for what, value in values.items()}
+    record = {
+        "step": 1,
+        "cycle": 1,
+        "attempt": 1,
+        "unix_s": 1.0,
+        "values": values | {names.STEP_SECONDS: 1.0},
+    }
+    RunDir(tmp_path).metrics.write_text(json.dumps(record) + "\n")
+    told = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    assert f"interval {interval}, p" in told.headline
+    if change < 0:
+        assert "less than about 77 points" in " ".join(told.evidence)
+
+
 def test_scores_of_other_answers_are_not_compared_over_runs(tmp_path: Path) -> None:
     """Sampled answers of one run stood against greedy ones of another, and a change over another length of answers among
     those of runs that had none, without a word."""
