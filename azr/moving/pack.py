@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,7 +89,7 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
         limit = options.limit_mib * MIB if options.limit_mib is not None else float("inf")
         if writer.size_bytes > limit:
             raise RunError(_too_large(run, chosen.needed, writer.size_bytes, options))
-        left_out = _add_what_people_read(run, writer, chosen.read, limit)
+        left_out = _add_what_people_read(run, writer, chosen.read, limit) + _others(run, chosen.others)
         manifest = writer.finish(_info(run, identity, steps, left_out))
         size = file.tell()
     packed = [run.root / file.path for file in manifest.files]
@@ -150,6 +151,19 @@ def _add_what_people_read(
             kept = f"all but its last {len(tail.data or b'') / MIB:.2f} MiB" if tail is not None else "all"
             left_out.append(f"{kept} of {path} ({size / MIB:.2f} MiB), for the limit")
     return left_out
+
+
+def _others(run: RunDir, paths: tuple[str, ...]) -> list[str]:
+    """A line for each file, or folder, that is no part of the run."""
+    sizes = Counter[str]()
+    for path in paths:
+        top, _, below = path.partition("/")
+        name = f"{top}/{below.partition('/')[0]}" if top == run.checkpoints.name else top
+        sizes[name] += (run.root / path).stat().st_size
+    return [
+        f"all of {name} ({size / MIB:.2f} MiB), which is no part of the run; copy it too if it is needed there"
+        for name, size in sizes.items()
+    ]
 
 
 def _tail(source: FileToPack, size: int, room: float) -> FileToPack | None:

@@ -40,12 +40,21 @@ READ = (
 )
 """What people read, in the order of its worth: of each kind the newest first."""
 
+REBUILT = (
+    r"(heartbeat\.json|run\.lock|report\.html|transcripts\.html)",
+    r"(control|tensorboard|wandb|pool|cycles)/.*",
+    r"checkpoints/(damaged-|rejected-)?step_.*",
+)
+"""What a run holds beside these; it stays, and nobody misses it."""
+
 
 @dataclass(frozen=True)
 class FileSelection:
     needed: tuple[str, ...]
     read: tuple[str, ...]
     """In the order in which they get what room there is."""
+    others: tuple[str, ...]
+    """What people have put there: an exported model, evaluations, notes."""
 
 
 def select_files(paths: Iterable[str], steps: Iterable[int]) -> FileSelection:
@@ -54,7 +63,8 @@ def select_files(paths: Iterable[str], steps: Iterable[int]) -> FileSelection:
     every = sorted(path for path in paths if not is_debris(path))
     needed = [path for path in every if _matches(path, NEEDED) or _step_of(path) in wanted]
     read = [path for pattern in READ for path in reversed(every) if re.fullmatch(pattern, path)]
-    return FileSelection(tuple(needed), tuple(read))
+    others = [path for path in every if not _matches(path, (*NEEDED, *READ, *REBUILT)) and path[0] != "."]
+    return FileSelection(tuple(needed), tuple(read), tuple(others))
 
 
 def is_debris(path: str) -> bool:

@@ -124,6 +124,31 @@ def test_what_the_owner_made_and_does_not_travel_is_named(packed: Any, tmp_path:
     assert any(f"Its prompt frame {frame} is not here; copy that folder" in line for line in said)
 
 
+def test_what_people_put_into_the_run_is_said_to_stay(packed: Any, tmp_path: Path) -> None:
+    """An exported model in the run's folder, and its evaluations, stayed behind without a word."""
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(packed[0].root, run.root)
+    for name in (
+        "my-model/model.safetensors",
+        "checkpoints/best/config.json",
+        "evaluations/a.jsonl",
+        "notes",
+    ):
+        (run.root / name).parent.mkdir(exist_ok=True)
+        (run.root / name).write_bytes(bytes(300 << 10))
+    for name in ("tensorboard/events", "control/stop", "checkpoints/damaged-step_00000003/x", ".git/config"):
+        (run.root / name).parent.mkdir(exist_ok=True)
+        (run.root / name).write_bytes(b"x")
+    said: list[str] = []
+    pack_run(run.root, tmp_path / "a.zip", PackOptions(), say=said.append)
+    told = [line.removeprefix("Left out: all of ") for line in said if line.startswith("Left out")]
+    assert [line.partition(", which is no part of the run")[0] for line in told] == [
+        "checkpoints/best (0.29 MiB)", "evaluations (0.29 MiB)", "my-model (0.29 MiB)", "notes (0.29 MiB)",
+    ]  # fmt: skip
+    unpack_run(tmp_path / "a.zip", tmp_path / "there", say=said.append)
+    assert any(line.startswith("Not in the archive: all of my-model") for line in said)
+
+
 def test_every_checkpoint_travels_where_that_is_asked(packed: Any, tmp_path: Path) -> None:
     run, _, _ = packed
     pack_run(run.root, tmp_path / "all.zip", PackOptions(every_checkpoint=True))
