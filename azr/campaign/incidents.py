@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
+from azr.system.disks import GIB, free_gib
 from azr.system.files import append_jsonl, read_tail
 from azr.system.tracebacks import Raised, root_cause
 
@@ -148,7 +148,7 @@ def _last_error(lines: Sequence[str]) -> str:
 
 def _is_full(folder: Path) -> bool:
     try:
-        return shutil.disk_usage(folder).free < FULL_BYTES
+        return free_gib(folder) * GIB < FULL_BYTES
     except OSError:
         return False
 

@@ -238,11 +238,12 @@ def _keys_in_file() -> set[str]:
 def _unknown_name(group: str, name: str) -> str:
     """What is wrong with a name that no file of the group's folder has."""
     folder, known = CONFIG_DIR / group, _names(group)
-    stem = re.sub(r"\.ya?ml$", "", name)
+    stem = re.sub(r"\.ya?ml(\.txt)?$", "", name)
     if stem in known:
         return f"{group}={name}: the name goes without its extension; write {group}={stem}"
-    if stem and (folder / f"{stem}.yml").is_file():
-        return f"{folder / stem}.yml: the extension has to be .yaml; rename it to {stem}.yaml"
+    for extension in (".yml", ".yaml.txt", ".yml.txt", ".YAML", ".txt", ".json"):
+        if stem and (folder / f"{stem}{extension}").is_file():
+            return f"{folder / stem}{extension}: the extension has to be .yaml; rename it to {stem}.yaml"
     spellings = {re.sub(r"[^a-z0-9]+", "_", one.lower()): one for one in known}
     if meant := spellings.get(re.sub(r"[^a-z0-9]+", "_", stem.strip().lower())):
         return f"{group}={name}: write {group}={meant}"

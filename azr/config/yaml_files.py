@@ -57,6 +57,11 @@ def load_yaml(path: Path) -> Any:
             f"{path}, line {mark}: a mark of git, which could not merge two versions of the file; keep one of the two and remove the lines "
             "that begin with <<<<<<<, ======= and >>>>>>>"
         )
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r" *[^\S \t]\s*\S", line):  # YAML takes it for the first letter of the key
+            raise ConfigError(
+                f"{path}, line {number}: a non-breaking space or another odd one before {line.strip()[:40]!r}; type plain spaces there"
+            )
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
@@ -91,6 +96,8 @@ def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
         if 0 < number <= len(lines) and re.match(r"\s*\t", lines[number - 1]):
             return f"a tab (in line {number}); YAML needs spaces there"
     problem = error.problem or error.context or "not readable"
+    if odd := re.match(r"found character '([^\t])' that cannot start any token", problem):
+        problem = f"a value that begins with {odd[1]} has to be in quotes"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
     ours = "twice" in problem or problem.startswith("YAML reads")
     return problem if ours else f"{problem} (at {shown!r})"

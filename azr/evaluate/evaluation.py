@@ -360,7 +360,7 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     answers = recorded.answers
     with Sandbox(sandbox_config()) as sandbox:
         judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
-        doubts = doubts_of_references(suite, items, sandbox)
+        doubts = [*recorded.notes, *doubts_of_references(suite, items, sandbox)]
     scores = score(suite, options.answers.stem, items, judged, options.ks)
     scores = scores if recorded.ends else replace(scores, cut=None)
     if style == "native" and options.native_form != "chat":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class Recorded:
     """Each is a program of its own (``PROGRAM``), not a continuation or a reply."""
     ends: bool = False
     """Each says whether the length limit ended it, as our own answers.jsonl does."""
+    notes: tuple[str, ...] = ()
+    """For the table: items that have more answers than others."""
 
 
 def recorded_answers(
@@ -42,22 +45,21 @@ def recorded_answers(
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
-    asked, ends = {item.item_id for item in items}, True
+    asked = {item.item_id for item in items}
     answers: dict[tuple[str, int], Answer] = {}
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     forms: dict[str, str] = {}
+    rows = list(placed_records(path))
+    numbered = all(type(record.get("sample")) is int for _, record in rows)
+    ends = all(type(record.get("finished")) is bool for _, record in rows)
 
-    for place, record in placed_records(path):
+    for place, record in rows:
         text = _answer_in(record, place, forms)
-        item_id = str(next((record[key] for key in ID_FIELDS if key in record), ""))
+        item_id = _item_of(record, place, asked | set(left_out))
         if item_id in left_out:
             continue
-        if item_id not in asked:
-            raise DataError(f"{place}: the suite has no item {item_id!r} (fields id, task_id or item_id)")
-        sample = record.get("sample")
-        sample = sample if type(sample) is int else counts.get(item_id, 0)
-        counts[item_id] = counts.get(item_id, 0) + 1
-        ends &= type(record.get("finished")) is bool
+        sample = record["sample"] if numbered else counts[item_id]
+        counts[item_id] += 1
         known = {name: record[name] for name, kind in ENDS.items() if type(record.get(name)) is kind}
         answers[item_id, sample] = Answer(item_id, sample, text, **known)
 
@@ -68,7 +70,29 @@ def recorded_answers(
         raise DataError(
             f"{path} has no answer to {len(missing)} of {len(items)} items, the first is {missing[0]!r}; --partial judges the rest"
         )
-    return Recorded(answers, PROGRAM in forms, ends)
+    samples = Counter(item_id for item_id, _ in answers)
+    (item_id, most), (other_id, fewest) = (
+        order(samples.items(), key=lambda each: each[1]) for order in (max, min)
+    )
+    note = f"{path} holds {most} answers to {item_id!r} and {fewest} to {other_id!r}; each item counts once, by its share of right ones"
+    return Recorded(answers, PROGRAM in forms, ends, (note,) if most > fewest else ())
+
+
+def _item_of(record: dict[str, Any], place: str, known: Collection[str]) -> str:
+    """
+    Raises:
+        DataError: no field names an item of the suite, or two name different ones: a row's own number is often called id.
+    """
+    named = [str(record[key]) for key in ID_FIELDS if key in record]
+    found = {item_id for item_id in named if item_id in known}
+    if len(found) > 1:
+        raise DataError(
+            f"{place}: two fields name different items of the suite, {' and '.join(map(repr, sorted(found)))}"
+        )
+    if not found:
+        told = " or ".join(map(repr, named)) or "''"
+        raise DataError(f"{place}: the suite has no item {told} (fields id, task_id or item_id)")
+    return found.pop()
 
 
 def _answer_in(record: dict[str, Any], place: str, forms: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from enum import Enum
 import numpy as np
 
 from azr.commands import command
+from azr.errors import DataError
 from azr.report.series import Z_99, difference_interval
 from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
@@ -24,6 +25,8 @@ from azr.report.text import duration, interval_points, number, percent, points, 
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import Place, asked_otherwise
 from azr.run.records import SHRINKING
+from azr.run.rundir import RunDir
+from azr.system.files import read_json
 from azr.tasks import CORE_TASK_TYPES
 from azr.wording import counted
 
@@ -131,7 +134,7 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
     change, error = float(changes[last]), float(table.column(names.verdict(probes, "change_error"))[last])
     after, count = (float(table.column(names.verdict(probes, of))[last]) for of in ("accuracy", "tasks"))
     samples = lookup(summary.config, "train.verdict_samples")
-    several = isinstance(samples, int) and samples > 1
+    several = isinstance(samples, int) and samples > 1 and _first_samples(summary) in (samples, None)
     each = f"{samples} sampled answers each" if several else "sampled answers"
     words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}, {each}"
     step = int(table.steps[last])
@@ -139,6 +142,14 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
     return ProbeChange(
         after - change, after, 0, step, count, *_paired(change, error), words, probes, otherwise
     )
+
+
+def _first_samples(summary: RunSummary) -> int | None:
+    """How many answers each task was asked for before training; a run that goes on may ask for another number."""
+    try:
+        return read_json(RunDir(summary.root).first_verdict_scores)["samples"]
+    except (DataError, KeyError, TypeError):
+        return None
 
 
 def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
@@ -252,6 +263,12 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
             lines[-1] += (
                 f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
             )
+    accepted = int(np.nansum(table.column(names.ACCEPTED)))
+    if stats.count < accepted:  # a shard that was edited, damaged or removed
+        lines.append(
+            f"{accepted - stats.count:,} of the {accepted:,} tasks that the steps accepted stand in no shard any more (removed "
+            "or damaged), so no figure of proposed tasks counts them; the pool keeps those that it had taken."
+        )
     if summary.trained_s:
         starts = f"; starting the trainer and the engine took {duration(summary.starting_s)}"
         lines.append(

@@ -15,6 +15,7 @@ reads none twice that the file system says is unchanged (``_hash_once``). A proc
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -244,7 +245,9 @@ def repair_checkpoints(run: RunDir) -> list[str]:
     sentences = []
     for path in _debris(run):
         _remove(path)
-        if path.name.startswith(".tmp-"):
+        if path.exists():
+            sentences.append(f"{path} cannot be deleted by this user, and stays. Remove it to free its room.")
+        elif path.name.startswith(".tmp-"):
             sentences.append(f"Removed {path.name}, a checkpoint whose saving was interrupted.")
     newest: int | None = None
     for path in sorted(_step_folders(run), reverse=True):
@@ -311,11 +314,12 @@ def prune_checkpoints(
     if doomed and checkpoint_problems(checkpoints[-1].path):
         return []
     for step in doomed:
-        _discard(run.checkpoint(step))
+        with contextlib.suppress(PermissionError):  # chattr +i, to keep it
+            _discard(run.checkpoint(step))
     for path in _debris(run):
         if not path.name.startswith(".tmp-"):  # a save may be under way
             _remove(path)
-    return doomed
+    return [step for step in doomed if not run.checkpoint(step).exists()]
 
 
 def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expected_gib: float = 0.0) -> float:
@@ -359,23 +363,37 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _discard(path: Path) -> None:
-    """Takes a checkpoint out of sight by one rename, then deletes it."""
-    _remove(_put_aside(path, ".trash-"))
+    """Takes a checkpoint out of sight by one rename, then deletes it; one that cannot be renamed by removing its manifest first."""
+    trash = path.with_name(f".trash-{path.name}")
+    _remove(trash)
+    try:
+        os.replace(path, trash)
+    except OSError:
+        (path / MANIFEST).unlink(missing_ok=True)
+        trash = path
+    _remove(trash)
 
 
 def _put_aside(path: Path, prefix: str) -> Path:
     """Renames a checkpoint, in place of what was put aside under that name before."""
     aside = path.with_name(f"{prefix}{path.name}")
     _remove(aside)
-    os.replace(path, aside)
+    try:
+        os.replace(path, aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(path, aside)  # a container's overlay renames no folder of the image's
     return aside
 
 
 def _remove(path: Path) -> None:
+    """What cannot be deleted now (somebody reads it on NFS, another user's, ``chattr +i``) stays, for the next time."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):
+            path.unlink(missing_ok=True)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

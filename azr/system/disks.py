@@ -21,10 +21,12 @@ _NOT_ON_WINDOWS = frozenset('<>:"|?*\\')
 
 
 def free_gib(path: Path) -> float:
-    """Free space on the file system of ``path`` (or of its nearest existing parent), for this user."""
+    """Free space on the file system of ``path`` (or of its nearest existing parent), for this user. Some shares (FUSE) answer
+    zeros alone; as much is taken to be free then as others of them say, a pebibyte."""
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free / GIB
+    room = shutil.disk_usage(path)
+    return room.free / GIB if room.total else 2.0**20
 
 
 def explain_os_error(error: OSError, path: Path) -> str:

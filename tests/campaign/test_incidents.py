@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from azr.campaign import incidents
 from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import Incident, explain_exit, read_incidents, record_incident, where_it_hangs
 from azr.run.protocol import MetricsRecord
@@ -117,7 +117,7 @@ def test_a_log_that_breaks_off_on_a_full_disk(tmp_path: Path, monkeypatch: pytes
     log = tmp_path / "trainer.log"
     log.write_text("ray.exceptions.RayTaskError(RuntimeError): ray::SelfPlayRunner.run() (p")
     assert "disk" not in explain_exit(1, log)
-    monkeypatch.setattr(incidents.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, free=0))
     assert "status 1: the disk is full, and its log breaks off" in explain_exit(1, log)
 
 

@@ -81,14 +81,27 @@ def test_other_names_need_no_quotation_marks(configs: Path, name: str) -> None:
     assert load_config([]).config.recipe == name
 
 
-def test_a_recipe_with_another_extension_is_named(configs: Path) -> None:
-    (configs / "recipe/cpu_tiny.yaml").rename(configs / "recipe/mine.yml")
+@pytest.mark.parametrize("saved", ["mine.yml", "mine.yaml.txt"])  # the latter by Notepad
+def test_a_recipe_with_another_extension_is_named(configs: Path, saved: str) -> None:
+    (configs / "recipe/cpu_tiny.yaml").rename(configs / "recipe" / saved)
     for name in ("mine", "mine.yml", "mine.yaml"):
-        with pytest.raises(ConfigError, match=r"recipe/mine\.yml: .* rename it to mine\.yaml$"):
+        with pytest.raises(ConfigError, match=rf"recipe/{saved}: .* rename it to mine\.yaml$"):
             load_config([f"recipe={name}"])
 
 
 DAMAGES: list[tuple[str, str, str | bytes, str]] = [
+    (
+        "pipeline.yaml",
+        "# seed: 1",
+        "campaign:\n\xa0 hours: 3",
+        r"pipeline\.yaml, line \d+: a non-breaking space .* before 'hours: 3'; type plain spaces there",
+    ),
+    (
+        "pipeline.yaml",
+        "# seed: 1",
+        "runs_dir: @home/runs",
+        r"pipeline\.yaml, line \d+: a value that begins with @ has to be in quotes",
+    ),
     ("pipeline.yaml", "# seed: 1", "seed: 1\n\tname: x", r"pipeline\.yaml, line \d+: a tab \(in line \d+\)"),
     (
         "pipeline.yaml",

@@ -178,6 +178,28 @@ def test_items_whose_own_solution_fails_are_named_below_the_score(tmp_path: Path
     assert scored(tmp_path, OWN, ANSWERS)["notes"] == []
 
 
+def test_answers_that_stand_there_twice_are_each_counted_and_named(tmp_path: Path) -> None:
+    """A row without a number, then one with the number it had been given: the second took its place without a word."""
+    wrong = {**ANSWERS[0], "completion": "return None\n"}
+    scores = scored(tmp_path, OWN, [{**wrong, "sample": 0}, *ANSWERS, {**wrong, "sample": 1}])
+    assert scores["estimates"]["pass@1"]["value"] == pytest.approx((1 / 3 + 3) / 4)
+    [note] = scores["notes"]
+    assert "holds 3 answers to 'own/0' and 1 to 'own/1'; each item counts once" in note
+    assert scored(tmp_path, OWN, ANSWERS + ANSWERS)["notes"] == []
+
+
+def test_a_field_id_that_numbers_the_rows_names_no_item(tmp_path: Path) -> None:
+    rows = [{"id": number, **answer} for number, answer in enumerate(ANSWERS)]
+    assert scored(tmp_path, OWN, rows)["estimates"]["pass@1"]["value"] == 1.0
+    suite = [{**item, "task_id": str(9 - number)} for number, item in enumerate(OWN)]
+    rows = [
+        {"id": 6 + number, "task_id": str(9 - number), "completion": item["canonical_solution"]}
+        for number, item in enumerate(OWN)
+    ]
+    with pytest.raises(DataError, match="line 1: two fields name different items of the suite, '6' and '9'"):
+        scored(tmp_path, suite, rows)
+
+
 @pytest.mark.parametrize(
     ("form", "field", "told"),
     [

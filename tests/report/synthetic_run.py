@@ -194,20 +194,22 @@ def write_synthetic_run(
     root.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     unix_s = START
+    accepted = {names.ACCEPTED: tasks_per_step}  # as many as the shards hold
     cycles = max(1, math.ceil(steps / steps_per_cycle))
     trained_again = range(0)
     for step in range(1, steps + 1):
         cycle = (step - 1) // steps_per_cycle + 1
         record = metrics_record(rng, step, steps, cycle, unix_s)
+        record["values"] |= accepted
         unix_s += record["values"][names.STEP_SECONDS]
         record["unix_s"] = round(unix_s, 3)
         lines.append(json.dumps(record) + "\n")
         if undone and step == steps // 2 and step > 5:
             trained_again = range(step - 2, step + 1)
             for again in trained_again:
-                lines.append(
-                    json.dumps(replace_attempt(metrics_record(rng, again, steps, cycle, unix_s + 60))) + "\n"
-                )
+                record = replace_attempt(metrics_record(rng, again, steps, cycle, unix_s + 60))
+                record["values"] |= accepted
+                lines.append(json.dumps(record) + "\n")
                 unix_s += 75
     write_text_atomic(run.metrics, "".join(lines))
     for cycle in range(1, cycles + 1):

@@ -229,6 +229,9 @@ def test_sampled_answers_of_the_named_probes_decide(tmp_path: Path, decides: str
     run.metrics.write_text("".join(lines))
     verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert verdict.headline.startswith(expected) and "99\u00a0% interval" in verdict.headline
+    write_json_atomic(run.first_verdict_scores, {"samples": 1, "scores": {}})  # the setting was raised later
+    now = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline
+    assert "2 sampled answers each" not in now and ", sampled answers (+" in now
     evidence = " ".join(verdict.evidence)
     assert "on 200 frozen tasks of hard" in evidence and ("on 600 frozen tasks, 2" in evidence) is bool(
         decides

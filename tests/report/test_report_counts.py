@@ -21,7 +21,7 @@ from azr.report.screen import plain_line, render
 from azr.report.series import smooth_curve
 from azr.report.summary import RunSummary, read_summary
 from azr.report.tasks import read_task_stats
-from azr.report.verdict import deciding_change
+from azr.report.verdict import deciding_change, judge_run
 from azr.run import metric_names as names
 from azr.run.rundir import RunDir
 from azr.system.files import append_jsonl, write_json_atomic
@@ -217,6 +217,16 @@ def test_accepted_tasks_whose_shard_is_gone_are_named(tmp_path: Path) -> None:
     [told] = read_summary(run.root).problems
     assert re.match(r"cycles/001/shard.jsonl is gone: \d+ tasks that cycle 1 accepted", told)
     assert read_task_stats(run.root, 1).count < accepted and told in write_report(run.root).read_text()
+
+
+def test_accepted_tasks_that_were_removed_from_a_shard_are_named(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    whole, told = read_task_stats(run.root, 1), "stand in no shard any more"
+    assert told not in " ".join(judge_run(read_summary(run.root), whole).evidence)
+    lines = run.shard(1).read_bytes().splitlines(keepends=True)
+    run.shard(1).write_bytes(b"".join(lines[:-5]))
+    evidence = " ".join(judge_run(read_summary(run.root), read_task_stats(run.root, 1)).evidence)
+    assert f"5 of the {whole.count:,} tasks that the steps accepted {told}" in evidence
 
 
 def test_probes_that_are_never_asked_are_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.budget.advice import Shortage, fit_refusal, room_for
+from azr.campaign.incidents import _is_full
 from azr.config import Config
 from azr.errors import BudgetError, CheckpointError
 from azr.run import checkpoints
@@ -173,6 +174,51 @@ def test_rollback_takes_later_checkpoints_out_of_use(run: RunDir) -> None:
     assert reject_checkpoints_after(run, 0) == [1] and latest_verified_checkpoint(run) is None
 
 
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int, place: str) -> None:
+    """``os.NAME`` of what lies under ``place`` ends with that error."""
+    real = getattr(os, name)
+
+    def call(path, *rest, **options):
+        if place in os.fspath(path):
+            raise OSError(number, os.strerror(number), os.fspath(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, name, call)
+
+
+def test_an_overlay_that_renames_no_folder_of_the_image_is_pruned_repaired_and_rolled_back(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2, 3, 4):
+        publish(run, step)
+    for name in ("replace", "rename"):
+        refuse(monkeypatch, name, errno.EXDEV, "/step_")
+    assert prune_checkpoints(run, keep_last=3) == [1]
+    assert reject_checkpoints_after(run, 3) == [4]
+    (run.checkpoint(3) / "buffer.jsonl").unlink()
+    assert "step_00000003 aside" in repair_checkpoints(run)[0]
+    assert [item.step for item in list_checkpoints(run)] == [2]
+    assert [path.name for path in run.checkpoints.glob("*-step_*")] == ["damaged-step_00000003"]
+
+
+def test_a_checkpoint_that_cannot_be_deleted_stays_and_ends_no_run(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``chattr +i`` on the folder; on NFS, a file that another process reads, which leaves ``.nfs...`` in its place."""
+    for step in (1, 2, 3):
+        publish(run, step)
+    with monkeypatch.context() as kept:
+        refuse(kept, "replace", errno.EPERM, "/step_00000001")
+        refuse(kept, "unlink", errno.EPERM, "/step_00000001")
+        assert prune_checkpoints(run, keep_last=1) == [2]
+        assert [item.step for item in list_checkpoints(run)] == [1, 3]
+    with monkeypatch.context() as read:
+        refuse(read, "rmdir", errno.ENOTEMPTY, "actor")
+        assert prune_checkpoints(run, keep_last=1) == [1]
+        assert "cannot be deleted by this user" in repair_checkpoints(run)[0]
+    assert repair_checkpoints(run) == [] and [item.step for item in list_checkpoints(run)] == [3]
+
+
 def test_full_disk_while_publishing_leaves_the_old_one(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(run, 1)
     staging = staging_dir(run, 2)
@@ -187,6 +233,13 @@ def test_full_disk_while_publishing_leaves_the_old_one(run: RunDir, monkeypatch:
     monkeypatch.undo()
     checkpoint = latest_verified_checkpoint(run)
     assert checkpoint is not None and checkpoint.step == 1
+
+
+def test_a_share_that_does_not_tell_its_room_is_not_called_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=0, used=0, free=0))
+    assert free_gib(tmp_path) > 1e5 and not _is_full(tmp_path)
 
 
 def test_disk_preflight_uses_the_real_size(run: RunDir) -> None:
@@ -212,7 +265,9 @@ def test_room_is_counted_on_the_disk_that_checkpoints_was_moved_to(
     run.checkpoints.symlink_to(tmp_path / "large")
     free = {False: 0, True: 2**40}
     monkeypatch.setattr(
-        shutil, "disk_usage", lambda place: SimpleNamespace(free=free["large" in str(place.resolve())])
+        shutil,
+        "disk_usage",
+        lambda place: SimpleNamespace(total=1, free=free["large" in str(place.resolve())]),
     )
     require_disk_space(run, keep_last=2, margin_gib=1.0)
     assert room_for(Config(name=run.root.name), run.root.parent) == 1024

@@ -25,6 +25,7 @@ from azr.errors import BudgetError, ModelError
 from azr.models.model_hash import hash_model
 from azr.models.quantised import quantisation_of
 from azr.models.weight_files import INDEX, Tensor, has_whole_files, read_json_file, require_whole_files
+from azr.system.disks import GIB, free_gib
 from azr.system.files import fsync_directory, remove_leftovers, write_json_atomic
 from azr.system.locks import take_lock
 from azr.train.model_source import cache_dir
@@ -107,7 +108,7 @@ def _write(source: SourceModel, parts: Parts, target: Path, device: str, say: Ca
     names = [f"model-{number:05}-of-{len(pieces):05}.safetensors" for number in range(1, len(pieces) + 1)]
     absent = [piece for piece, name in zip(pieces, names, strict=True) if not (staging / name).exists()]
     needed = sum(piece.size for piece in absent) + MARGIN_BYTES
-    if (free := shutil.disk_usage(staging).free) < needed:
+    if (free := free_gib(staging) * GIB) < needed:
         raise BudgetError(
             f"{staging.parent}: {free / 2**30:.1f} GiB free, but the int4 model needs {needed / 2**30:.1f} GiB including a margin; "
             "free some space, or set AZR_CACHE to a folder on another disk"
