@@ -46,6 +46,9 @@ from azr.system.hardware import Gpu, Machine, detect, device_for
 from azr.system.places import prepare_places
 from azr.train.model_source import local_folder, require_usable_model
 
+WEEKEND_H = 48
+"""For a run without a limit of hours."""
+
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("preflight", __doc__)
@@ -219,7 +222,7 @@ def _speed(options: argparse.Namespace) -> int:
     peaks = f"{card.memory_gib:g} GiB, {card.bandwidth_gb_s:g} GB/s, {card.bf16_tflops:g} TFLOP/s bf16"
     print(f"{card.name}: {peaks}. A model, not a measurement: azr/budget/speed.py")
     print(
-        f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}"
+        f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps':>14}"
     )
     planned = Machine((Gpu(card.name, memory_gib, memory_gib),), 16, 64.0, 64.0)
     recipes = _recipes(options.overrides, planned)
@@ -235,7 +238,9 @@ def _speed(options: argparse.Namespace) -> int:
         fit = judge_fit(config, planned, shape, advise=False)
         peak_gib, have_gib = fit.estimate.gpu_peak.gib, fit.available_gpu_gib
         misfit = f"  DOES NOT FIT: {peak_gib:.1f} of {have_gib:.1f} GiB" if peak_gib > have_gib else ""
-        print(f"{name:16} {numbers} {time.steps_in(48):14,d}{misfit}")
+        hours = config.campaign.hours or WEEKEND_H
+        steps = f"{time.steps_in(hours):,d} in {hours:g} h"
+        print(f"{name:16} {numbers} {steps:>14}{misfit}")
     return 0
 
 

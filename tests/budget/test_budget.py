@@ -392,6 +392,18 @@ def test_the_speed_of_a_run_that_does_not_fit_says_so(capsys: pytest.CaptureFixt
     assert "FIT" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("hours", "told"), [("10", "in 10 h"), ("0.5", "in 0.5 h"), ("0", "in 48 h")])
+def test_the_steps_are_those_of_the_hours_that_are_set(
+    hours: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They were those of 48 hours always."""
+    preflight.main(["--speed", "recipe=1_5b_16gb", f"campaign.hours={hours}"])
+    [_, _, only] = capsys.readouterr().out.splitlines()
+    seconds, steps = only.split()[1], only.split()[6].replace(",", "")
+    assert only.endswith(told)
+    assert int(steps) == pytest.approx(float(told.split()[1]) * 3600 / float(seconds), rel=0.01, abs=1)
+
+
 @pytest.mark.parametrize("name", ["cpu_tiny", "published_single_gpu", "paper_multi_gpu"])
 def test_a_named_recipe_without_an_estimate_says_why(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The table was empty, without a word."""
