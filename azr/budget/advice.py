@@ -25,12 +25,15 @@ from azr.errors import BudgetError
 from azr.run.rundir import RunDir
 from azr.system.disks import free_gib
 from azr.system.hardware import Device, Machine, device_for
+from azr.system.process_limits import file_size_gib
 
 KV_SEQUENCES = 8
 """An engine whose KV cache holds fewer full-length sequences than this is no use."""
 MARGIN_GIB = 1.0
 """A shortage below this is left to the run: the prediction is a few per cent too high or too low, and NVIDIA's driver counts
 what it keeps for itself as used."""
+RAY_STORE_SHARE = 0.3
+"""Of the memory that is free at its start: the file in which Ray keeps its objects."""
 CLOSE_THEM = "close them (`nvidia-smi` names them) or wait until they end"
 
 
@@ -227,6 +230,24 @@ def fit_refusal(verdict: Fit, shortages: list[Shortage], run: RunDir) -> str:
     if "cards" not in names:
         lines.append(f"  to start anyway: budget.override=[{','.join(names)}]")
     return "\n".join(lines)
+
+
+def file_limit(config: Config, machine: Machine, shape: ModelShape | None) -> str:
+    """What ``ulimit -f`` is too small for; empty where it is large enough.
+
+    Args:
+        shape: of the model; None while it is not known.
+    """
+    limit_gib = file_size_gib()
+    what, needed_gib = "Ray's shared memory", RAY_STORE_SHARE * machine.ram_available_gib
+    if shape is not None and (file_gib := estimate(config, shape, 0.0, False).largest_file_gib) > needed_gib:
+        what, needed_gib = "a checkpoint's largest file", file_gib
+    if limit_gib >= needed_gib or config.train.ray_address:
+        return ""
+    return (
+        f"a file may have {limit_gib:.1f} GiB here (ulimit -f), and {what} takes {needed_gib:.1f} GiB; lift the limit "
+        "(`ulimit -f unlimited` in a new shell; fsize in /etc/security/limits.conf, LimitFSIZE= of a service)"
+    )
 
 
 def card_in_use(config: Config, machine: Machine, shape: ModelShape | None) -> str:

@@ -101,6 +101,8 @@ class ResourceEstimate:
     shape: ModelShape
     kv_tokens: int
     """Tokens that the engine's KV cache holds; below ``max_sequences x`` a response it queues."""
+    largest_file_gib: float
+    """Of a checkpoint."""
 
     @property
     def gpu_peak(self) -> Moment:
@@ -127,6 +129,7 @@ def estimate(
         disk=_disk(config, trainer),
         shape=shape,
         kv_tokens=int(engine.kv_cache * GIB / shape.kv_bytes_per_token()) if on_gpu else 0,
+        largest_file_gib=max(trainer.adapters or trainer.weights, trainer.optimizer),
     )
 
 

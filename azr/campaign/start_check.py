@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-from azr.budget.advice import CLOSE_THEM, card_in_use, require_fit
+from azr.budget.advice import CLOSE_THEM, card_in_use, file_limit, require_fit
 from azr.budget.shape import shape_for
 from azr.campaign.identity_check import require_same_run
 from azr.commands import command
@@ -45,7 +45,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, needs a card and there is none, or others hold too much of the card.
         ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself,
-            has no shared memory, or allows too few processes.
+            has no shared memory, or allows too few processes or too small files.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
     if told := missing_disk(run.checkpoints):  # they may be on another disk than the run
@@ -63,6 +63,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     judged = require_fit(config, machine, run.root.parent, kept)
     if not run.state.exists():  # else its own old trainer may hold the card, which the driver ends first
         require_free_card(config)
+    require_file_size(config, machine)
     if not config.train.ray_address:  # else other machines compute
         require_loopback()
         if told := no_shared_memory():
@@ -73,6 +74,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_usable_model(config)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent, kept)
+        require_file_size(config, machine)
 
 
 def require_verdict_probes(config: Config) -> None:
@@ -174,6 +176,16 @@ def require_free_card(config: Config) -> None:
         if time.monotonic() >= deadline_s:
             raise BudgetError(f"{in_use}; {CLOSE_THEM}. To start anyway: budget.override=[gpu]")
         time.sleep(0.5)
+
+
+def require_file_size(config: Config, machine: Machine) -> None:
+    """
+    Raises:
+        ConfigError: files that the run writes would be larger than is allowed, by which Ray does not start, or the first
+            checkpoint ends the attempt.
+    """
+    if told := file_limit(config, machine, shape_for(config)):
+        raise ConfigError(told)
 
 
 def require_processes(limited: tuple[int, str] | None) -> None:

@@ -24,6 +24,7 @@ from azr.budget.advice import (
     Fit,
     RecipeFit,
     card_in_use,
+    file_limit,
     fit_refusal,
     judge_fit,
     propose,
@@ -118,9 +119,12 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     config = fitted.config
     verdict = judge_fit(config, machine, shape, room_for(config, run.root.parent), kept=kept_keys(run))
     in_use = card_in_use(config, machine, shape)
-    fits = verdict.fits and not in_use
+    is_here = options.gpu is None and options.ram is None
+    limited = file_limit(config, machine, shape) if is_here else ""
+    fits = verdict.fits and not in_use and not limited
     if options.json:
-        answer = {"recipe": loaded.recipe_reason, "fits": fits, "card_in_use": in_use, **asdict(verdict)}
+        why_not = {"card_in_use": in_use, "file_limit": limited}
+        answer = {"recipe": loaded.recipe_reason, "fits": fits, **why_not, **asdict(verdict)}
         print(json.dumps(answer, indent=1))
         return 0 if fits else 1
     print(
@@ -139,8 +143,10 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         return 0
     if not verdict.fits:
         print("\n" + fit_refusal(verdict, list(verdict.shortages), run))
-    else:
+    elif in_use:
         print(f"\nfits this card, but not now: {in_use}; {CLOSE_THEM}.")
+    if limited:
+        print(f"\nrefused: {limited}.")
     return 1
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from azr.budget.advice import CLOSE_THEM, card_in_use, judge_fit, room_for
+from azr.budget.advice import CLOSE_THEM, card_in_use, file_limit, judge_fit, room_for
 from azr.budget.fitting import fit_card
 from azr.budget.shape import shape_for
 from azr.commands import command
@@ -220,6 +220,9 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
     except AzrError as error:
         yield problem("model", str(error), "set model.path to another model")
         return
+    if told := file_limit(config, machine, shape):
+        seen, _, fix = told.partition("; ")
+        yield problem("file size", seen, fix)
     if shape is None:
         seen = f"{config.model.path} is not here yet; its size is unknown"
         yield note("model", seen, f"hf download {config.model.path}")

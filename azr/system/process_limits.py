@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ STACK_BYTES = 8 << 20
 
 
 def raise_limits(say: Callable[[str], None]) -> None:
-    """Of open files, address space, processor time and stack.
+    """Of open files, the size of a file, address space, processor time and stack.
 
     Args:
         say: called with a sentence for a limit that stays too low for some runs.
@@ -28,6 +29,7 @@ def raise_limits(say: Callable[[str], None]) -> None:
         ConfigError: a hard limit is too low for any run.
     """
     _allow_open_files()
+    _allow_file_size()
     _allow_addresses()
     _allow_processor_time(say)
     _allow_stack(say)
@@ -44,6 +46,18 @@ def _allow_open_files() -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < reachable:
         resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+
+
+def _allow_file_size() -> None:
+    """Raises the soft limit of ``ulimit -f`` as far as the hard one allows; ``azr.budget.advice`` judges what is left."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def file_size_gib() -> float:
+    """The largest file that this process and its children may write; infinite where nothing limits it."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit / 2**30
 
 
 def _allow_addresses() -> None:
