@@ -40,6 +40,7 @@ from azr.run.hand_over import HandOverPart, forget_hand_over, mark_hand_over
 from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
+from azr.system.files import keep_to_disk
 from azr.system.processes import ProcessId
 from azr.system.terminal import never_wait_for_readers
 
@@ -71,6 +72,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
     run = RunDir(Path(run_dir).absolute())
     with ExitStack() as stack:
         stack.callback(lock_run(run, print).release)
+        keep_to_disk(run.root, run.lock)
         signals = stack.enter_context(StopSignals())
         try:
             note = settle_identity(run, config)

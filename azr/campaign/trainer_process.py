@@ -20,7 +20,7 @@ from azr.run.records import MachineSample
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart, mark_start
 from azr.system.ending import signals_for_the_owner_alone
-from azr.system.files import write_text_atomic
+from azr.system.files import make_folder, write_text_atomic
 from azr.system.processes import (
     MARKER_VARIABLE,
     ProcessId,
@@ -66,7 +66,7 @@ class TrainerProcess:
     ) -> None:
         self.run, self.name, self.since_step = run, f"{cycle}/{attempt}", since_step
         self.folder = self.attempt_folder = run.attempt(cycle, attempt)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self.log = run.trainer_log(cycle, attempt)
         self.registry = Registry(self.folder / REGISTRY_FILE)
         self.registry.marker = attempt_marker(run_id, cycle, attempt)

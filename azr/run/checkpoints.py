@@ -29,7 +29,7 @@ from typing import Any
 from azr.errors import AzrError, BudgetError, CheckpointError, DataError
 from azr.run.rundir import RunDir
 from azr.system.disks import GIB, explain_os_error, free_gib
-from azr.system.files import file_hash, fsync, fsync_directory, read_json, write_json_atomic
+from azr.system.files import file_hash, fsync, fsync_directory, make_folder, read_json, write_json_atomic
 from azr.system.hashes import json_hash
 
 FORMAT = 1
@@ -59,7 +59,7 @@ def staging_dir(run: RunDir, step: int) -> Path:
     path = run.checkpoints / f".tmp-step_{step:08d}"
     if path.exists():
         shutil.rmtree(path)
-    path.mkdir(parents=True)
+    make_folder(path)
     return path
 
 

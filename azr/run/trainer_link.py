@@ -57,6 +57,7 @@ from azr.run.protocol import (
 )
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart, mark_start
+from azr.system.files import keep_to_disk, make_folder
 from azr.system.folder_id import FolderId
 from azr.system.stacks import answer_with_stacks
 
@@ -88,8 +89,9 @@ class TrainerLink:
         self._stacks: int | None = None
 
     def __enter__(self) -> TrainerLink:
+        keep_to_disk(self.run.root, self.run.lock)
         folder = self.run.attempt(self.request.cycle, self.request.attempt)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._stacks = answer_with_stacks(folder / STACKS_FILE)
         self._beat()
         self._thread.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,33 @@ from typing import IO, Any
 from azr.errors import DataError
 from azr.system.scratch import owned_folder, remove_abandoned_staging, staging_name
 
+_kept: dict[Path, tuple[Path, int]] = {}
+"""Folder -> a file that lies in it, and its disk."""
+
+
+def keep_to_disk(folder: Path, mark: Path) -> None:
+    """From now on this process makes nothing below ``folder`` that would lie elsewhere: in the empty place of its disk,
+    once that was unmounted, or in a new folder of its name, once it was renamed.
+
+    Args:
+        mark: a file in it by which it is known, if there is one.
+    """
+    _kept[folder] = mark, folder.stat().st_dev
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it.
+
+    Raises:
+        OSError: it cannot be made, or it would lie elsewhere (``keep_to_disk``).
+    """
+    for folder, (mark, device) in _kept.items():
+        if not path.is_relative_to(folder) or mark.exists():
+            continue
+        if not folder.is_dir() or folder.stat().st_dev != device:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), str(folder))
+    path.mkdir(parents=True, exist_ok=True)
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
@@ -30,7 +58,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         OSError: the disk is full or read-only; the old file is untouched.
     """
     _refuse_device(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -190,7 +218,7 @@ def append_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     data = "".join(json_line(record) for record in records).encode("utf-8", "surrogatepass")
     if not data:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with open(path, "ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)

@@ -15,6 +15,8 @@ aside at 600 and above."""
 ADDRESSES_NEEDED = 16 << 30
 """Bytes of address space: processes of the tiny model's run reach 14 GiB (VmPeak) on a CPU. With 6 GB Ray's
 do not come up, and are waited for in vain."""
+DATA_NEEDED = 6 << 30
+"""Bytes of private memory: 4.1 GiB (VmData) in that run."""
 STACK_BYTES = 8 << 20
 """Of a process, as systems allow it by default."""
 
@@ -30,7 +32,8 @@ def raise_limits(say: Callable[[str], None]) -> None:
     """
     _allow_open_files()
     _allow_file_size()
-    _allow_addresses()
+    _allow_addresses(resource.RLIMIT_AS, "-v", ADDRESSES_NEEDED)
+    _allow_addresses(resource.RLIMIT_DATA, "-d", DATA_NEEDED)
     _allow_processor_time(say)
     _allow_stack(say)
 
@@ -60,17 +63,17 @@ def file_size_gib() -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit / 2**30
 
 
-def _allow_addresses() -> None:
-    """As ``_allow_open_files``, for the address space (``ulimit -v``), of which libraries reserve much more than
-    they use."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY and hard < ADDRESSES_NEEDED:
+def _allow_addresses(which: int, option: str, needed: int) -> None:
+    """As ``_allow_open_files``, for the address space (``ulimit -v``) and its private part (``-d``), of which libraries
+    reserve much more than they use."""
+    soft, hard = resource.getrlimit(which)
+    if hard != resource.RLIM_INFINITY and hard < needed:
         raise ConfigError(
-            f"a process may address {hard / 2**30:.1f} GiB here, and a run's processes reserve {ADDRESSES_NEEDED >> 30} GiB or more, "
-            "most of which they never use; lift the limit (`ulimit -v unlimited`; of a batch system, h_vmem or pvmem)"
+            f"a process may address {hard / 2**30:.1f} GiB here, and a run's processes reserve {needed >> 30} GiB or more, "
+            f"most of which they never use; lift the limit (`ulimit {option} unlimited`; of a batch system, h_vmem or pvmem)"
         )
     if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        resource.setrlimit(which, (hard, hard))
 
 
 def _allow_processor_time(say: Callable[[str], None]) -> None:

@@ -20,6 +20,7 @@ from azr.report.summary import RunStatus, read_summary
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
+from azr.system.files import write_json_atomic
 from azr.system.folder_id import FolderId
 from azr.system.processes import (
     ProcessId,
@@ -195,6 +196,23 @@ def test_a_folder_that_goes_between_two_cycles(one: RunDir) -> None:
     assert not one.root.exists() and not of(two)
     assert Driver(two, config).wait() == 0
     assert [record.step for record in read_metrics(two)] == list(range(1, 9))
+
+
+def test_a_disk_that_goes_away_during_a_data_step(one: RunDir) -> None:
+    """The pool was written into the empty place of the disk, where it would be hidden once the disk is back, or be taken
+    for another run."""
+    disk, away = one.root, one.root.with_name("away")
+
+    def consolidate(run: RunDir, cycle: int, config: Config) -> Report:
+        disk.rename(away)  # unmounted: what is open stays, and the place is empty
+        disk.mkdir()
+        write_json_atomic(run.pool_manifest, {})
+        return Report("nothing")
+
+    driver = Driver(RunDir(disk / "run"), fast_config(), fake_parts(consolidate=consolidate))
+    assert driver.wait() == 71  # RunMovedError, which the command prints
+    assert "Once its disk is back, the same command resumes" in (away / "run" / "driver.log").read_text()
+    assert not list(disk.iterdir())
 
 
 def test_a_copy_of_a_run_that_was_renamed_since(one: RunDir) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -338,29 +339,30 @@ def test_a_low_limit_of_open_files_is_raised_or_told(hard: int, words: str) -> N
     assert words in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("which", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ((5 << 30, 6 << 30), "may address 6.0 GiB here"),
+        ((4 << 30, 5 << 30), "may address 5.0 GiB here"),
         ((5 << 30, 40 << 30), ""),
         ((5 << 30, -1), ""),
         ((-1, -1), ""),
     ],
 )
 def test_a_low_limit_of_address_space_is_raised_or_told(
-    limits: tuple[int, int], words: str, monkeypatch: pytest.MonkeyPatch, short: Path
+    limits: tuple[int, int], words: str, which: int, monkeypatch: pytest.MonkeyPatch, short: Path
 ) -> None:
     real = process_limits.resource.getrlimit
     seen = []
     monkeypatch.setattr(
         process_limits.resource,
         "getrlimit",
-        lambda what: limits if what == process_limits.resource.RLIMIT_AS else real(what),
+        lambda what: limits if what == which else real(what),
     )
     monkeypatch.setattr(
         process_limits.resource,
         "setrlimit",
-        lambda what, new: seen.append(new) if what == process_limits.resource.RLIMIT_AS else None,
+        lambda what, new: seen.append(new) if what == which else None,
     )
     if words:
         with pytest.raises(ConfigError, match=words):
