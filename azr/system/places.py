@@ -44,9 +44,12 @@ SERVER_VARIABLES = (
 take. The engine of a run goes by the run's configuration."""
 JOB_VARIABLES = (
     "RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS",
+    "RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold",
 )  # fmt: skip
-"""What a job of another Ray cluster has, or sets for its nodes: a module or folder that is not here ends the trainer, and
-with fewer CPUs it waits for its workers in vain."""
+"""What a job of another Ray cluster has, or sets for its nodes: a module, folder or server that is not here ends the
+trainer, and with fewer CPUs it waits for its workers in vain."""
+TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
+"""Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
 _UNWANTED = {
     **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
     **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
@@ -124,10 +127,9 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
         fix = "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder"
         yield Trouble("home", problem, fix)
     unset = "unset {}; a run starts its processes without it"
-    for name in _UNWANTED:
-        if environment.get(name):
-            subject = "Python" if name in PYTHON_VARIABLES else "Ray" if name in JOB_VARIABLES else "vLLM"
-            yield Trouble(subject, f"{name}={environment[name]}", unset.format(name), harmless=True)
+    for name in _unwanted(environment):
+        subject = "Python" if name in PYTHON_VARIABLES else "vLLM" if name in SERVER_VARIABLES else "Ray"
+        yield Trouble(subject, f"{name}={environment[name]}", unset.format(name), harmless=True)
     for name, value, what in _of_another_machine(environment):
         seen = f"{name}={value} names no {what} of this machine"
         yield Trouble("network", seen, unset.format(name), harmless=True)
@@ -141,6 +143,15 @@ def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, 
     """(``NAME=`` or nothing, folder) of each temporary folder that would be used."""
     found = [(f"{name}=", environment[name]) for name in TEMPORARY_VARIABLES if environment.get(name)]
     return found if environment.get("TMPDIR") else [*found, ("", str(SHARED))]
+
+
+def _unwanted(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Variables that are set and not passed on -> why."""
+    found = {name: why for name, why in _UNWANTED.items() if environment.get(name)}
+    wants_tls = environment.get("RAY_USE_TLS", "").lower() in ("1", "true")
+    if wants_tls and not all(os.path.isfile(environment.get(name, "")) for name in TLS_FILES):  # noqa: PTH113
+        found["RAY_USE_TLS"] = f"{', '.join(TLS_FILES)} do not name its certificates"
+    return found
 
 
 def _of_another_machine(environment: MutableMapping[str, str]) -> list[tuple[str, str, str]]:
@@ -223,9 +234,8 @@ def prepare_places(
         for name in ("USER", "LOGNAME"):
             environment[name] = _made_up_name()
         say(f"User id {os.getuid()} has no name here; the run calls it {_made_up_name()}.")
-    for name, why in _UNWANTED.items():
-        if value := environment.pop(name, ""):
-            say(f"{name}={value} is set; the run's processes start without it, because {why}.")
+    for name, why in _unwanted(environment).items():
+        say(f"{name}={environment.pop(name)} is set; the run's processes start without it, because {why}.")
     for name, value, what in _of_another_machine(environment):
         del environment[name]
         say(f"{name}={value} names no {what} of this machine; the run's processes start without it.")

@@ -58,6 +58,7 @@ def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
         *("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"),
         *("VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH"),
         *("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS"),
+        *("RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold"),
     ],
 )  # fmt: skip
 def test_what_changes_how_python_or_the_engine_runs_is_not_handed_on(short: Path, name: str) -> None:
@@ -70,6 +71,18 @@ def test_what_changes_how_python_or_the_engine_runs_is_not_handed_on(short: Path
     [sentence] = prepared(environment)
     assert sentence.startswith(f"{name}=2 is set; the run's processes start without it")
     assert name not in environment and prepared(environment) == []
+
+
+def test_tls_without_certificates_is_not_handed_on(short: Path) -> None:
+    """Ray did not start; its log alone said why."""
+    environment = environment_of(TMPDIR=str(short), HOME=str(short), RAY_USE_TLS="1")
+    assert [trouble.seen for trouble in places.troubles(environment)] == ["RAY_USE_TLS=1"]
+    [sentence] = prepared(environment)
+    assert "RAY_TLS_CA_CERT do not name its certificates" in sentence and "RAY_USE_TLS" not in environment
+    (short / "pem").touch()
+    environment |= dict.fromkeys(places.TLS_FILES, str(short / "pem")) | {"RAY_USE_TLS": "1"}
+    assert prepared(environment) == [] and environment["RAY_USE_TLS"] == "1"
+    assert prepared(environment | {"RAY_USE_TLS": "0", "RAY_TLS_CA_CERT": ""}) == []
 
 
 @pytest.mark.parametrize(
