@@ -77,7 +77,7 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
         return dict.fromkeys(("learning", "tasks", "resources", "health"), ())
     sheet = Sheet(summary.table, marks)
     sections = {
-        "learning": _learning_panels(sheet, proposer_reward_in_words(summary.config)),
+        "learning": _learning_panels(sheet, summary.config),
         "tasks": _task_panels(sheet, summary, stats),
         "resources": _resource_panels(sheet, summary),
         "health": _health_panels(sheet, summary.mismatch_limit),
@@ -85,7 +85,7 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
     return {name: [panel for panel in panels if panel is not None] for name, panels in sections.items()}
 
 
-def _learning_panels(sheet: Sheet, proposer_reward: str) -> list[Panel | None]:
+def _learning_panels(sheet: Sheet, config: dict[str, Any]) -> list[Panel | None]:
     proposals, solutions = ([stream for stream in STREAMS if stream.role is role] for role in Role)
 
     def by_type(streams: Iterable[Stream], metric: Callable[[str], str]) -> list[tuple[str, str, int]]:
@@ -118,12 +118,12 @@ def _learning_panels(sheet: Sheet, proposer_reward: str) -> list[Panel | None]:
         ),
         sheet.smooth(
             "Proposer: reward",
-            proposer_reward,
+            proposer_reward_in_words(config),
             by_type(proposals, names.reward),
         ),
         sheet.smooth(
             "Solver: reward",
-            "1 right, −0.5 wrong, −1 without the format (published rewards).",
+            f"1 right, −0.5 wrong{'' if lookup(config, 'selfplay.format_reward') is False else ', −1 without the format'}.",
             by_type(solutions, names.reward),
         ),
     ]
@@ -202,12 +202,14 @@ def _probe_format_panel(sheet: Sheet) -> Panel | None:
 
 
 def _task_panels(sheet: Sheet, summary: RunSummary, stats: TaskStats) -> list[Panel | None]:
+    inverse = lookup(summary.config, "selfplay.learnability") == "inverse"
+    unpaid = ", which is paid most" if inverse else ": they earn no learnability reward"
     return [
         _difficulty_panel(stats),
         _growth_panel(sheet),
         sheet.smooth(
             "Too easy, too hard",
-            "Share of measured proposals that every sample solved, or none did: they earn no learnability reward.",
+            f"Share of measured proposals that every sample solved, or none did{unpaid}.",
             [("all solved", names.ALL_SOLVED, 2), ("none solved", names.NONE_SOLVED, 5)],
             share=True,
         ),

@@ -300,3 +300,14 @@ def test_runs_that_are_asked_otherwise_are_not_compared_by_score(tmp_path, setti
 )
 def test_the_proposers_reward_is_told_as_the_run_has_it(settings: dict[str, Any], expected: str) -> None:
     assert expected in proposer_reward_in_words({"selfplay": settings})
+
+
+def test_other_panels_tell_the_rewards_as_the_run_has_them(tmp_path: Path) -> None:
+    """Tasks that nobody solves were said to earn nothing, and a missing format -1, where neither holds."""
+    run = write_synthetic_run(tmp_path / "run", steps=60)
+    page = write_report(run.root).read_text(encoding="utf-8")
+    assert ": they earn no learnability reward." in page and "−1 without the format." in page
+    run.config.write_text("selfplay: {learnability: inverse, format_reward: false}\n")
+    page = write_report(run.root).read_text(encoding="utf-8")
+    assert "or none did, which is paid most." in page and "1 right, −0.5 wrong." in page
+    assert "−1 without the format" not in page
