@@ -304,7 +304,10 @@ def test_the_proposers_reward_is_told_as_the_run_has_it(settings: dict[str, Any]
 
 def test_other_panels_tell_the_rewards_as_the_run_has_them(tmp_path: Path) -> None:
     """Tasks that nobody solves were said to earn nothing, and a missing format -1, where neither holds."""
-    run = write_synthetic_run(tmp_path / "run", steps=60)
+    run = RunDir(tmp_path)
+    values = {names.ALL_SOLVED: 0.1, names.NONE_SOLVED: 0.2, names.reward("solve-deduction"): 0.5}
+    steps = [{"step": n, "cycle": 1, "attempt": 1, "unix_s": 1.0 * n, "values": values} for n in (1, 2, 3)]
+    run.metrics.write_text("".join(json.dumps(step) + "\n" for step in steps))
     page = write_report(run.root).read_text(encoding="utf-8")
     assert ": they earn no learnability reward." in page and "−1 without the format." in page
     run.config.write_text("selfplay: {learnability: inverse, format_reward: false}\n")
