@@ -254,7 +254,7 @@ def _train(ctx: Context) -> None:
     if ctx.budget_left_s() <= 0:
         return end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
     _tell_update(ctx)
-    make_room(ctx, ctx.campaign.keep_last, expected_gib=ctx.campaign.expected_checkpoint_gib)
+    make_room(ctx, ctx.campaign.keep_last)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.ROOM)
     ctx.save(
         attempt=max(ctx.state.attempt, latest_attempt(ctx.run, ctx.state.cycle)) + 1,

@@ -20,19 +20,13 @@ def prune(ctx: Context, keep_last: int, *, protected: Collection[int] = (), is_s
     prune_checkpoints(ctx.run, keep_last=keep_last, keep_every=ctx.campaign.keep_every, protected=kept)
 
 
-def make_room(
-    ctx: Context, keep_last: int, *, expected_gib: float = 0.0, protected: Collection[int] = ()
-) -> None:
+def make_room(ctx: Context, keep_last: int, *, protected: Collection[int] = ()) -> None:
     """Sees to it that the next checkpoints fit beside ``keep_last`` old ones, or beside one if need be.
-
-    Args:
-        expected_gib: size of a checkpoint before there is one.
 
     Raises:
         BudgetError: they do not fit, even when only one old checkpoint is kept.
     """
-    margin_gib = ctx.campaign.disk_margin_gib
-    require = partial(require_disk_space, ctx.run, margin_gib=margin_gib, expected_gib=expected_gib)
+    require = partial(require_disk_space, ctx.run, margin_gib=ctx.campaign.disk_margin_gib)
     try:
         require(keep_last=keep_last)
     except BudgetError:

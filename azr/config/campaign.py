@@ -34,9 +34,6 @@ class CampaignConfig(Section, place="campaign"):
     disk_margin_gib: NonNegativeFloat = 2.0
     """Free disk that must remain beside the checkpoints still to come; below it the run stops before it
     breaks something."""
-    expected_checkpoint_gib: NonNegativeFloat = 0.0
-    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is
-    used."""
 
     poll_s: PositiveFloat = 0.5
     """Seconds between checks on the trainer."""

@@ -322,9 +322,9 @@ def prune_checkpoints(
     return [step for step in doomed if not run.checkpoint(step).exists()]
 
 
-def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expected_gib: float = 0.0) -> float:
-    """Raises unless the next saves fit: the real size of the newest checkpoint, or ``expected_gib`` before
-    the first.
+def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float) -> float:
+    """Raises unless the next saves fit: each as large as the newest checkpoint; before the first one the
+    margin alone counts (what a run will need is preflight's to say).
 
     Room is needed for one checkpoint under way beyond those that retention keeps.
 
@@ -335,7 +335,7 @@ def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expect
         BudgetError: with what is free, what is needed and what to do.
     """
     checkpoints = list_checkpoints(run)
-    size_gib = checkpoints[-1].total_bytes / GIB if checkpoints else expected_gib
+    size_gib = checkpoints[-1].total_bytes / GIB if checkpoints else 0.0
     still_to_come = max(1, keep_last + 1 - len(checkpoints))
     needed, free = size_gib * still_to_come + margin_gib, free_gib(run.checkpoints)
     if free < needed:

@@ -18,7 +18,6 @@ from azr.errors import SandboxError
 from azr.sandbox.job import CallResult, Job, JobResult, Profile, Status
 from azr.sandbox.order import order_sensitive
 from azr.sandbox.program import Program
-from azr.sandbox.stats import StatsRecorder
 from azr.sandbox.verdict import call_results, run_difference
 from azr.sandbox.worker import ChildExit, Worker
 from azr.sandbox.zygote import ENDED, WALL_STRETCH
@@ -47,7 +46,6 @@ class Ticket:
 
     job: Job
     future: Future[JobResult]
-    submitted_s: float
     runs: list[tuple[CallResult, ...]] = field(default_factory=list)
     seeds: set[int] = field(default_factory=set)
     """Hash seeds that have run it."""
@@ -76,13 +74,11 @@ class Dispatcher:
     def __init__(
         self,
         config: SandboxConfig,
-        recorder: StatsRecorder,
         workers: list[Worker],
         wake: int,
         take_inbox: Callable[[], list[Ticket]],
     ) -> None:
         self.config = config
-        self.recorder = recorder
         self.workers = workers
         self.wake = wake
         self.take_inbox = take_inbox
@@ -91,6 +87,7 @@ class Dispatcher:
         """Tickets that need this very seed next, because others have run them already."""
         self.sent: dict[int, _Sent] = {}
         self.deaths: deque[float] = deque()
+        self.restarts = 0
         self.next_id = 0
         self.poll = select.poll()
         self.watched: dict[int, int] = {}
@@ -273,10 +270,8 @@ class Dispatcher:
             self.deliver(ticket, ticket.done + calls)
 
     def deliver(self, ticket: Ticket, calls: tuple[CallResult, ...]) -> None:
-        result = JobResult.of(calls)
-        self.recorder.finished(result, time.monotonic() - ticket.submitted_s)
         with contextlib.suppress(InvalidStateError):  # the waiter has gone
-            ticket.future.set_result(result)
+            ticket.future.set_result(JobResult.of(calls))
 
     # ------------------------------------------------------------------------------------------ own misfortunes
 
@@ -284,7 +279,7 @@ class Dispatcher:
         """Starts another zygote in the place of one that died or hung, and gives its programs out again."""
         now = time.monotonic()
         self.deaths.append(now)
-        self.recorder.restarted()
+        self.restarts += 1
         while self.deaths and now - self.deaths[0] > DEATHS_WINDOW_S:
             self.deaths.popleft()
         _log.warning("a sandbox process was replaced: %s (%d in the last minute)", what, len(self.deaths))

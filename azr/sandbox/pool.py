@@ -9,7 +9,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -18,7 +17,6 @@ from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
 from azr.sandbox.dispatch import Dispatcher, Ticket, fail
 from azr.sandbox.job import Job, JobResult
-from azr.sandbox.stats import Stats, StatsRecorder
 from azr.sandbox.worker import Worker
 from azr.system.control_groups import usable_cores
 from azr.system.host_memory import host_memory
@@ -38,7 +36,6 @@ class Sandbox:
         self.config = config or SandboxConfig()
         self.config.validate()
         self._owner = os.getpid()
-        self._recorder = StatsRecorder()
         self._lock = threading.Lock()
         self._inbox: deque[Ticket] = deque()
         self._closing = False
@@ -73,11 +70,10 @@ class Sandbox:
                 "this Sandbox belongs to the process that made it; make one from the same SandboxConfig here"
             )
         future: Future[JobResult] = Future()
-        ticket = Ticket(job, future, time.monotonic())
+        ticket = Ticket(job, future)
         with self._lock:
             if self._failure is not None or self._closing:
                 raise self._failure or SandboxError("the sandbox is closed")
-            self._recorder.submitted()
             empty = not self._inbox
             self._inbox.append(ticket)
         if empty:
@@ -103,10 +99,6 @@ class Sandbox:
             index, future = finished.get()
             running -= 1
             yield index, future.result()
-
-    def stats(self) -> Stats:
-        """Counters since the start, for metrics."""
-        return self._recorder.snapshot()
 
     def close(self) -> None:
         """Ends every process of the sandbox; jobs still running fail with SandboxError. May be called twice."""
@@ -142,6 +134,11 @@ class Sandbox:
         """Version of the interpreter that runs programs; verified outputs hold for its minor version."""
         return str(self._workers[0].hello["python"])
 
+    @property
+    def restarts(self) -> int:
+        """Zygotes that died or hung and were replaced; anything but 0 is worth a look."""
+        return self._dispatcher.restarts
+
     def process_ids(self) -> list[int]:
         """Processes that the pool started; programs run below them."""
         return [worker.process.pid for worker in self._workers]
@@ -164,11 +161,10 @@ class Sandbox:
             except BaseException as error:  # noqa: BLE001 - handed to the constructor, which raises it
                 ready.set_exception(error)
                 return
+            self._dispatcher = Dispatcher(self.config, self._workers, self._wake_reader, self._take_inbox)
             ready.set_result(None)
             try:
-                Dispatcher(
-                    self.config, self._recorder, self._workers, self._wake_reader, self._take_inbox
-                ).loop()
+                self._dispatcher.loop()
             except SandboxError as error:
                 self._failure = error
             except Exception as error:  # noqa: BLE001 - no job may wait for ever because of our own mistake

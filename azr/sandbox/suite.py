@@ -201,9 +201,8 @@ def run(
 
         report.bad += around.traces()
         report.bad += [f"a process is left: {process}" for process in below(sandbox) - own]
-        restarts = sandbox.stats().restarts
-        if restarts:
-            report.bad.append(f"{restarts} of the sandbox's own processes died")
+        if sandbox.restarts:
+            report.bad.append(f"{sandbox.restarts} of the sandbox's own processes died")
         sandbox.close()
         children = set(psutil.Process().children(recursive=True)) - before
         report.bad += [

@@ -73,12 +73,14 @@ def main() -> int:
 
     me = psutil.Process()
     wrong: list[str] = []
+    statuses: Counter[str] = Counter()
     start = time.monotonic()
     with Sandbox(SandboxConfig(limits=Limits(cpu_s=0.3, wall_s=3.0, memory_mib=512))) as sandbox:
         zygotes = [psutil.Process(pid) for pid in sandbox.process_ids()]
         zygotes += [child for zygote in zygotes for child in zygote.children()]
         for done, (index, result) in enumerate(sandbox.run_many(jobs()), 1):
             status, value = expected.pop(index)
+            statuses[result.status.value] += 1
             if status is Status.NONDETERMINISTIC and index % 4 == 3:
                 status = Status.OK  # nobody verified it
             if result.status is not status:
@@ -104,13 +106,10 @@ def main() -> int:
         ]
         if left:
             wrong.append(f"processes left when idle, zombies or not: {left}")
-        stats = sandbox.stats()
-    print(
-        f"{stats.by_status}, restarts {stats.restarts}, latency p50 {stats.latency_p50_s:.3f} s p99 {stats.latency_p99_s:.3f} s"
-    )
+    print(f"{dict(statuses)}, restarts {sandbox.restarts}")
     for line in wrong[:20]:
         print(f"WRONG {line}")
-    return 1 if wrong or stats.restarts or me.children(recursive=True) else 0
+    return 1 if wrong or sandbox.restarts or me.children(recursive=True) else 0
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ def test_disk_preflight_uses_the_real_size(run: RunDir) -> None:
     ):
         require_disk_space(run, keep_last=2, margin_gib=1e6)
     with pytest.raises(BudgetError, match=r"lower campaign\.keep_last"):
-        require_disk_space(RunDir(run.root / "new"), keep_last=2, margin_gib=1, expected_gib=1e6)
+        require_disk_space(RunDir(run.root / "new"), keep_last=2, margin_gib=1e6)
 
 
 def test_room_is_counted_on_the_disk_that_checkpoints_was_moved_to(
