@@ -346,7 +346,8 @@ def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dic
     """Weights that are not the architecture's would be left out, and the gaps filled with noise, with no more
     than a warning."""
     for name, tensor in tensors.items():
-        if PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8"):
+        whole_numbers = tensor.dtype[0] in "IU" and name.endswith(".weight")
+        if whole_numbers or PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8"):
             raise ModelError(
                 f"{folder} is quantised ({name} is {tensor.dtype}), and quantised weights cannot be trained"
             )

@@ -136,7 +136,16 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
     places = index.get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise ModelError(f"{folder / INDEX} has no weight_map; fetch that file again")
+    if not isinstance(index.get("metadata"), dict):
+        raise ModelError(
+            f'{folder / INDEX} has no "metadata", without which transformers does not read it; add "metadata": {{}}'
+        )
     shards = sorted(set(places.values()))
+    if path := next((name for name in shards if "/" in name), ""):
+        raise ModelError(
+            f"{folder / INDEX} names {path}, and the engine reads only pieces that lie beside it, by their plain names; move them "
+            "there and correct weight_map"
+        )
     # transformers would load this, the engine the pieces
     if WEIGHTS not in shards and (folder / WEIGHTS).exists():
         raise ModelError(

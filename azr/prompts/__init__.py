@@ -117,7 +117,7 @@ def load_frame(name: str) -> Frame:
     """
     folder = _folder_of(name)
     try:
-        descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8"))
+        descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"selfplay.frame={name!r}: {folder / 'frame.json'} cannot be read ({error}){where_looked(name)}; "
@@ -139,7 +139,7 @@ def load_frame(name: str) -> Frame:
     # parts.
     search = [str(folder), *([str(_FOLDER / shared)] if shared else []), str(_FOLDER)]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(search),
+        loader=jinja2.FileSystemLoader(search, encoding="utf-8-sig"),  # Notepad's mark is no part of a prompt
         autoescape=False,  # the text goes to a language model, not into a page
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -157,6 +157,10 @@ def load_frame(name: str) -> Frame:
         raise ConfigError(f"selfplay.frame={name!r}: {folder} has no template {error.name}") from error
     except jinja2.TemplateSyntaxError as error:
         raise ConfigError(f"{error.filename}, line {error.lineno}: {error.message}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"selfplay.frame={name!r}: a template in {folder} is not UTF-8 ({error}); save it as UTF-8"
+        ) from error
     frame = Frame(
         name=name,
         raw=bool(descriptor["raw"]),

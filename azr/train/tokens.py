@@ -156,7 +156,8 @@ def response_text(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of a response without special tokens; think and answer tags are kept where a tokenizer has
     them as such."""
     dropped = _dropped_ids(tokenizer)
-    return tokenizer.decode([token for token in ids if token not in dropped], skip_special_tokens=False)
+    kept = [token for token in ids if token not in dropped]
+    return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 @functools.lru_cache(maxsize=8)

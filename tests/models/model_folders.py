@@ -38,7 +38,7 @@ def split(folder: Path) -> list[str]:
     for piece, inside in pieces.items():
         save_file({name: whole[name] for name in inside}, folder / piece)
     places = {name: piece for piece, inside in pieces.items() for name in inside}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
     (folder / "model.safetensors").unlink()
     return sorted(pieces)
 

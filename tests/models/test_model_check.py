@@ -233,6 +233,21 @@ def test_further_weights_beside_the_model(folder: Path, other: str) -> None:
     require_whole_files(folder)
 
 
+def test_an_index_that_transformers_or_the_engine_cannot_follow(folder: Path) -> None:
+    split(folder)
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps({"weight_map": index["weight_map"]}))
+    assert 'has no "metadata", without which transformers does not read it' in refused(folder)
+    for piece in set(index["weight_map"].values()):
+        (folder / "pieces").mkdir(exist_ok=True)
+        shutil.copy(folder / piece, folder / "pieces" / piece)
+    for place in ("./", "pieces/", f"{folder}/"):
+        moved = {name: f"{place}{piece}" for name, piece in index["weight_map"].items()}
+        path.write_text(json.dumps(index | {"weight_map": moved}))
+        assert f"names {place}model-00001" in refused(folder)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": {"a": 3}}'])
 def test_a_damaged_index(folder: Path, content: str) -> None:
     split(folder)
@@ -373,6 +388,10 @@ def test_an_int4_base_of_another_family(folder: Path) -> None:
 def test_quantised_weights_whose_configuration_does_not_say_so(folder: Path) -> None:
     rewrite(folder, with_packed_layer)
     assert f"is quantised ({PACKED} is I32)" in refused(folder)
+    rewrite(
+        folder, lambda tensors: {name: tensor.char() for name, tensor in tensors.items() if name != PACKED}
+    )
+    assert ".weight is I8)" in refused(folder)
 
 
 @pytest.mark.parametrize(

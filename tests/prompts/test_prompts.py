@@ -248,6 +248,25 @@ def test_a_slip_in_an_own_frame_is_told_with_its_file(tmp_path, file, before, af
         load_frame(str(tmp_path / "mine"))
 
 
+def test_an_own_frame_saved_by_an_editor_of_windows(tmp_path):
+    """The byte-order mark of each file stood in every prompt; UTF-16 and Latin-1 were a traceback."""
+    shipped = Path(prompts.__file__).parent / "compact"
+    asked = solve_prompt(PAIR, PromptOptions(frame="compact"))
+    for encoding, line_end in (("utf-8-sig", "\r\n"), ("utf-16", "\n"), ("latin-1", "\n")):
+        folder = tmp_path / encoding
+        shutil.copytree(shipped, folder)
+        for path in folder.glob("*.j*" if encoding == "utf-8-sig" else "*.jinja"):
+            text = path.read_text(encoding="utf-8") + ("{# \xe9 #}" if path.suffix == ".jinja" else "")
+            path.write_bytes(text.replace("\n", line_end).encode(encoding))
+        if encoding == "utf-8-sig":
+            assert solve_prompt(PAIR, PromptOptions(frame=str(folder))).messages == asked.messages
+        else:
+            with pytest.raises(
+                ConfigError, match=f"a template in .*{encoding} is not UTF-8 .* save it as UTF-8"
+            ):
+                load_frame(str(folder))
+
+
 @pytest.mark.parametrize("frame", ["chat", "short"])
 def test_a_numbered_induction_prompt_shows_how_the_program_is_called(frame):
     """Without it, half of the inputs of a 1.5B model had too few arguments or too many."""

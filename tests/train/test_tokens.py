@@ -128,6 +128,14 @@ def test_a_response_with_ids_that_are_no_tokens_is_read() -> None:
     assert response_text(made, [*plain(made, "ab"), 5000, *plain(made, "c")]) == "abc"
 
 
+def test_blanks_before_marks_stay_where_a_tokenizer_would_remove_them() -> None:
+    """``clean_up_tokenization_spaces``, of the days of BERT, made another value of ``'a , b'``."""
+    made = tokenizer()
+    made.clean_up_tokenization_spaces = True
+    made.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
+    assert response_text(made, plain(made, "'a , b' .")) == "'a , b' ."
+
+
 def test_no_template() -> None:
     with pytest.raises(ModelError, match=r"refuses a plain question"):
         prompt_token_ids(tokenizer(), CHAT)
