@@ -41,7 +41,7 @@ READ = (
 """What people read, in the order of its worth: of each kind the newest first."""
 
 REBUILT = (
-    r"(heartbeat\.json|run\.lock|report\.html|transcripts\.html)",
+    r"(heartbeat\.json|state\.previous\.json|run\.lock|report\.html|transcripts\.html|comparison\.html)",
     r"(control|tensorboard|wandb|pool|cycles)/.*",
     r"checkpoints/(damaged-|rejected-)?step_.*",
 )

@@ -136,7 +136,13 @@ def test_what_people_put_into_the_run_is_said_to_stay(packed: Any, tmp_path: Pat
     ):
         (run.root / name).parent.mkdir(exist_ok=True)
         (run.root / name).write_bytes(bytes(300 << 10))
-    for name in ("tensorboard/events", "control/stop", "checkpoints/damaged-step_00000003/x", ".git/config"):
+    for name in (
+        "tensorboard/events",
+        "state.previous.json",
+        "control/stop",
+        "checkpoints/damaged-step_00000003/x",
+        ".git/config",
+    ):
         (run.root / name).parent.mkdir(exist_ok=True)
         (run.root / name).write_bytes(b"x")
     said: list[str] = []
