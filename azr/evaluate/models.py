@@ -23,7 +23,7 @@ from azr.campaign.state import load_state
 from azr.config import Config
 from azr.config.load import read_config
 from azr.config.paths import find
-from azr.config.sandbox import SandboxConfig
+from azr.config.sandbox import Limits, SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
@@ -31,7 +31,7 @@ from azr.models.check import refuse_unclean_merge
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import READ_BY, asked_otherwise
+from azr.run.asked_otherwise import asked_otherwise
 from azr.run.checkpoints import (
     MANIFEST,
     Checkpoint,
@@ -43,7 +43,7 @@ from azr.run.checkpoints import (
     require_sound,
 )
 from azr.run.protocol import read_metrics
-from azr.run.records import Incident, read_log
+from azr.run.records import Incident, from_json, read_log, to_json
 from azr.run.rundir import RunDir, is_run, run_meant, run_named
 from azr.system.files import file_hash, read_json
 from azr.system.hashes import json_hash
@@ -53,12 +53,6 @@ from azr.train.model_source import local_model_folder
 
 EXPORT_RECORD = "azr.json"
 """In an exported folder: how the model was trained to be asked, and what it scored."""
-PROMPT_KEYS = (
-    "task_types", "references", "num_inputs", "banned_modules", "max_output_chars", "strip_globals", "reject_test_input",
-    "induction_prompt", "induction_reply", "induction_inputs_start", "induction_spare_inputs", "usable_inputs",
-    *READ_BY,
-)  # fmt: skip
-"""Settings of selfplay, beside the frame, that decide what the prompts say and how replies are read."""
 DEFAULT_RESPONSE_TOKENS = 1024
 DEFAULT_PROMPT_TOKENS = 2048
 
@@ -221,10 +215,12 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
 
 
 def ask_record(config: Config) -> dict[str, Any]:
-    """How a run's model is asked, for ``azr.json``."""
+    """How a run's model is asked and judged, for ``azr.json``: with all settings of the game, so that none is missing by
+    which it is judged elsewhere than in the run."""
     return {
         "frame": config.selfplay.frame,
-        "selfplay": {name: getattr(config.selfplay, name) for name in PROMPT_KEYS},
+        "selfplay": to_json(config.selfplay),
+        "sandbox_limits": to_json(config.sandbox.limits),
         "max_prompt_tokens": config.rollout.max_prompt_tokens,
         "max_response_tokens": config.rollout.max_response_tokens,
         "engine_dtype": config.rollout.dtype,
@@ -291,17 +287,18 @@ def _configured(source: ModelSource, config: Config) -> ModelSource:
 def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> ModelSource:
     try:
         ask = record["ask"]
-        recorded = ask.get("selfplay", {})
-        settings = {name: recorded[name] for name in PROMPT_KEYS if name in recorded}
+        game = {**ask.get("selfplay", {}), "frame": str(ask["frame"])}
+        limits = from_json(Limits, ask.get("sandbox_limits", {}), folder / EXPORT_RECORD)
         return replace(
             source,
-            selfplay=replace(source.selfplay, frame=str(ask["frame"]), **settings),
+            selfplay=from_json(SelfPlayConfig, game, folder / EXPORT_RECORD),
+            sandbox=replace(source.sandbox, limits=limits),
             max_prompt_tokens=int(ask["max_prompt_tokens"]),
             max_response_tokens=int(ask["max_response_tokens"]),
             dtype=str(ask["engine_dtype"]),
             framed=True,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (DataError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file"
         ) from error

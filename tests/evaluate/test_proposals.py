@@ -189,12 +189,22 @@ def test_an_export_is_asked_with_its_run_s_prompt_settings(run: RunDir, tmp_path
         "bool_equals_int": True,
         "format_reward": False,
         "induction_reward": "accuracy",
+        "reject_constant_outputs": True,
+        "code_location": "last",
+        "banned_modules": ["os"],
     }
-    judged = replace(config, selfplay=replace(config.selfplay, **rules))
+    limits = replace(config.sandbox.limits, cpu_s=0.5)
+    judged = replace(
+        config,
+        selfplay=replace(config.selfplay, **rules),
+        sandbox=replace(config.sandbox, limits=limits),
+    )
     write_json_atomic(folder / "azr.json", {"ask": ask_record(judged)})
-    assert {
-        key: getattr(of_folder(folder).selfplay, key) for key in rules
-    } == rules  # or one model has two scores
+    # or one model has two scores
+    assert of_folder(folder).selfplay == judged.selfplay and of_folder(folder).sandbox.limits == limits
+    write_json_atomic(folder / "azr.json", {"ask": ask_record(judged) | {"selfplay": {"num_inputs": "many"}}})
+    with pytest.raises(DataError, match=r"azr\.json is damaged .*num_inputs"):
+        of_folder(folder)
     del record["ask"]["selfplay"]  # an export of an earlier version
     write_json_atomic(folder / "azr.json", record)
     assert of_folder(folder).selfplay == SelfPlayConfig(frame="compact")
