@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.parsing import Response, split_response
+from azr.parsing import split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Sandbox
 from azr.selfplay import episode
@@ -33,9 +33,8 @@ from azr.selfplay.credit import assign_rewards
 from azr.selfplay.episode import Completion, SolveOutcome, Stopwatch
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.options import prompt_options
-from azr.selfplay.rows import PromptRow
 from azr.system.files import read_jsonl
-from azr.tasks import Prompt, Rejection, Role, Task
+from azr.tasks import Prompt, Role, Task
 from azr.train.tokens import end_token_ids, prompt_token_ids
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +50,7 @@ def step(
     number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimizer: torch.optim.Optimizer
 ) -> dict[str, float]:
     """One training step. Two roles times three task types are six streams of ``batch_size`` rows each."""
-    config = game.config
+    config, options = game.config, prompt_options(game.config)
     rows = game.plan_step(number, policy.fits)
     propose_rows = [row for row in rows if row.stream.role is Role.PROPOSE]
     solve_rows = [row for row in rows if row.stream.role is Role.SOLVE]
@@ -65,12 +64,15 @@ def step(
 
     # Verify: what can be read, runs, and gives the same result each time is a task whose answer is known.
     pairs = zip(propose_rows, read, strict=True)
-    tasks = wait_for([verify(row, response, policy, sandbox, config) for row, response in pairs])
+    tasks = wait_for([episode.read_and_validate(*pair, sandbox, config, Stopwatch()) for pair in pairs])
+    too_long = [isinstance(task, Task) and not policy.fits(solve_prompt(task, options)) for task in tasks]
 
     # Estimate: the same model tries each new task n times, in whatever format; its share of right answers is the
     # task's accuracy.
     n = config.difficulty_samples
-    tried = [i for i, task in enumerate(tasks) if isinstance(task, Task) and read[i].format_ok]
+    tried = [
+        i for i, task in enumerate(tasks) if isinstance(task, Task) and read[i].format_ok and not too_long[i]
+    ]
     trials = [(tasks[i], propose_rows[i].row_id) for i in tried for _ in range(n)]
     samples = solve(trials, policy, sandbox, config, skip_bad_format=False)
     samples_of = {i: samples[place * n : (place + 1) * n] for place, i in enumerate(tried)}
@@ -83,9 +85,15 @@ def step(
     # calls azr.selfplay.credit.credit for this and the next part.)
     proposed = [
         episode.proposal_outcome(
-            propose_rows[i], written[i], read[i].format_ok, task, samples_of.get(i, ()), config
+            row,
+            written[i],
+            read[i].format_ok,
+            tasks[i],
+            samples_of.get(i, ()),
+            config,
+            is_too_long=too_long[i],
         )
-        for i, task in enumerate(tasks)
+        for i, row in enumerate(propose_rows)
     ]
     outcomes = assign_rewards([*proposed, *solved], game, policy.max_response_tokens)
 
@@ -107,16 +115,6 @@ def step(
     norm = update(policy.model, optimizer, batch)
     new_tasks = game.accept(number, outcomes)
     return game.metrics() | {"new_tasks": len(new_tasks), "responses": len(batch), "grad_norm": norm}
-
-
-async def verify(
-    row: PromptRow, response: Response, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig
-) -> Task | Rejection:
-    """The task that a proposal holds, executed and checked, or why there is none."""
-    task = await episode.read_and_validate(row, response, sandbox, config, Stopwatch())
-    if isinstance(task, Task) and not policy.fits(solve_prompt(task, prompt_options(config))):
-        return Rejection("solve_prompt_too_long")
-    return task
 
 
 def solve(
