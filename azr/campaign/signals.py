@@ -1,5 +1,5 @@
 """Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: stop immediately. SIGTERM, SIGHUP,
-and SIGUSR1 and SIGUSR2, with which clusters warn of a time limit, act like one Ctrl+C.
+and SIGUSR1, SIGUSR2 and SIGXCPU, with which clusters warn of a time limit, act like one Ctrl+C.
 
 A signal that was ignored at the start (SIGHUP under ``nohup``) stays ignored.
 """
@@ -37,7 +37,7 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, *SIGNALS):
+        for number in (signal.SIGINT, signal.SIGXCPU, *SIGNALS):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         return self

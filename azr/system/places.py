@@ -38,7 +38,7 @@ PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
 waited for in vain, and a warning that is an error ends any of the libraries."""
 SERVER_VARIABLES = (
     "VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH", "VLLM_PLUGINS",
-    "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_ENABLE_V1_MULTIPROCESSING",
+    "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_DP_SIZE",
 )  # fmt: skip
 """What people set for a server of vLLM's: another hub, whose package is not there, more memory or cores than a run may
 take. The engine of a run goes by the run's configuration."""
@@ -48,15 +48,21 @@ JOB_VARIABLES = (
 )  # fmt: skip
 """What a job of another Ray cluster has, or sets for its nodes: a module, folder or server that is not here ends the
 trainer, and with fewer CPUs it waits for its workers in vain."""
+LAUNCHER_VARIABLES = ("TORCHELASTIC_USE_AGENT_STORE",)
+"""Set by ``torchrun`` and ``accelerate launch`` for what they start; torch's processes would wait for a store that nobody
+serves."""
 TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
 _UNWANTED = {
     **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
     **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
+    **dict.fromkeys(LAUNCHER_VARIABLES, "a run starts its processes itself, without torchrun or accelerate"),
     **dict.fromkeys(
         JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
     ),
 }
+_TOOLS = {"VLLM_": "vLLM", "RAY_": "Ray", "TORCH": "torch"}
+"""Beginnings of variables' names -> whose they are."""
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Network interfaces through which processes are to find each other. On one machine none has to be named; one that
 does not exist ends torch's process group."""
@@ -128,7 +134,7 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
         yield Trouble("home", problem, fix)
     unset = "unset {}; a run starts its processes without it"
     for name in _unwanted(environment):
-        subject = "Python" if name in PYTHON_VARIABLES else "vLLM" if name in SERVER_VARIABLES else "Ray"
+        subject = next((tool for start, tool in _TOOLS.items() if name.startswith(start)), "Python")
         yield Trouble(subject, f"{name}={environment[name]}", unset.format(name), harmless=True)
     for name, value, what in _of_another_machine(environment):
         seen = f"{name}={value} names no {what} of this machine"

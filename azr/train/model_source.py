@@ -17,7 +17,7 @@ from azr.errors import ModelError
 from azr.models.check import require_config_trainable, require_trainable
 from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
 from azr.models.other_formats import adapter_in, of_another_tool, other_format
-from azr.models.weight_files import has_whole_files
+from azr.models.weight_files import require_whole_files
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 from azr.run.rundir import is_run
 from azr.system.disks import missing_disk
@@ -199,10 +199,11 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         ) from error
     except (httpx.HTTPError, OSError, ValueError) as error:  # ValueError: no JSON, but a page to log in
         unwritten = error.strerror if isinstance(error, OSError) and error.errno in _UNWRITTEN else ""
-        folder = cached_folder(name)
-        enough = not unwritten or "*.safetensors" not in patterns
-        if folder is not None and (folder / "config.json").is_file() and (enough or has_whole_files(folder)):
-            return folder  # whether it is whole is looked at by whoever asked
+        folder, lacking = cached_folder(name), ""
+        if folder is not None and (folder / "config.json").is_file():
+            lacking = _lacking(folder) if "*.safetensors" in patterns else ""
+            if not lacking:
+                return folder
         if unwritten:
             raise ModelError(
                 f"model.path={name}: it cannot be written into the cache {hub_cache(os.environ)} ({unwritten}); make room there, "
@@ -211,10 +212,24 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         if told := of_another_tool(path := str(name)):
             raise ModelError(f"model.path={path}: not in the local cache. {told}") from error
         revision = f" --revision {name.revision}" if name.revision else ""
+        found = (
+            f"what the local cache has of it cannot be used ({lacking})"
+            if lacking
+            else "not in the local cache"
+        )
         raise ModelError(
-            f"model.path={name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}). Download it once with "
+            f"model.path={name}: {found}, and the hub cannot be reached ({type(error).__name__}). Download it once with "
             f"network (`hf download {name.name}{revision}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
         ) from error
+
+
+def _lacking(folder: Path) -> str:
+    """Why a folder of the hub's cache is no whole model; empty where it is one."""
+    try:
+        require_whole_files(folder)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def _converted_package(path: str) -> Path:

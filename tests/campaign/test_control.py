@@ -65,7 +65,14 @@ def control(run: RunDir, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGUSR1, 0), (signal.SIGUSR2, 0)],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 0),
+        (signal.SIGHUP, 0),
+        (signal.SIGUSR1, 0),
+        (signal.SIGUSR2, 0),
+        (signal.SIGXCPU, 0),
+    ],
 )
 def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
     run: RunDir, number: int, status: int

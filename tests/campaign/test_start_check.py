@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -168,6 +168,22 @@ def test_a_hub_model_without_network(run: RunDir, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="not in the local cache, and the hub cannot be reached"):
         check(run, "model.path=nobody/nothing-0.5b")
+
+
+def test_a_hub_model_whose_download_broke_off_and_no_network(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was told that its snapshot was no complete model folder, without a word of the hub or the download."""
+    snapshot = tmp_path / "models--nobody--part" / "snapshots" / "abc"
+    shutil.copytree(
+        PROJECT / "data/models/azr-tiny", snapshot, ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    told = r"cache has of it cannot be used \(.*holds no weights.*, and the hub cannot be reached .*`hf download nobody/part`"
+    with pytest.raises(ModelError, match=told):
+        check(run, "model.path=nobody/part")
 
 
 def test_a_packaged_model_that_is_not_installed(
