@@ -1,6 +1,6 @@
 """Typed configuration: one dataclass per section, one file per section, no heavy imports.
 
-``azr.config.load`` composes ``configs/*.yaml`` and the command line with Hydra; ``from_container`` turns
+``azr.config.load`` composes ``configs/*.yaml`` and the command line; ``from_container`` turns
 plain values into a validated ``Config``. The string after a field is its documentation
 (``docs/configuration.md`` is generated from it).
 """
