@@ -19,6 +19,7 @@ from azr.evaluate.tasks_suite import TaskSuite
 from azr.run.asked_otherwise import READ_BY
 from azr.run.checkpoints import require_sound
 from azr.system.files import whole_folder
+from azr.system.places import without_wildcards
 from azr.system.scratch import scratch_folder
 from azr.train.tokenizer_check import require_same_tokens
 
@@ -190,7 +191,7 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
     it was trained: that base, and the checkpoint's adapters in that folder."""
     if source.folder is not None:
         require_same_tokens(source.folder, trust_remote_code=source.trust_remote_code)
-        yield EngineModel(source.label, source.folder.resolve())
+        yield EngineModel(source.label, without_wildcards(source.folder.resolve()))
         return
     from azr.evaluate.adapters import write_adapters
     from azr.evaluate.weights import WEIGHT_FILES, base_of, write_configuration
@@ -204,7 +205,7 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
             require_same_tokens(base, trust_remote_code=source.trust_remote_code)
             with whole_folder(target) as staging:
                 write_adapters(source.checkpoint, staging, str(base))
-            yield EngineModel(source.label, base.resolve(), adapters=target)
+            yield EngineModel(source.label, without_wildcards(base.resolve()), adapters=target)
             return
         write_configuration(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
         yield EngineModel(source.label, target, source.checkpoint.path.resolve())

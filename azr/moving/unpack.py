@@ -44,13 +44,17 @@ def unpack_run(
 
     Raises:
         DataError: the archive is damaged or foreign.
-        RunError: ``root`` exists, or the disk is too small.
+        RunError: ``root`` exists or would lie in another run, or the disk is too small.
         ModelError: the model here is not the one that the run began with.
     """
     if root.exists() or root.is_symlink():
         raise RunError(
             f"{root} exists, and an archive never overwrites a run. Give a folder that does not exist yet, such as "
             f"{root.parent if is_run(root) else root}/NAME, or move that one away"
+        )
+    if is_run(root.parent):
+        raise RunError(
+            f"{root.parent} is itself a run, and a run in another cannot go on; give another folder, such as {root.parent}-2"
         )
     with open_archive(archive) as reader:
         _require_run(archive, reader)

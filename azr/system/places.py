@@ -9,6 +9,7 @@ this process and its children, and says what it changed.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import pwd
@@ -350,8 +351,18 @@ def restart_with_plain_path(module: str, arguments: Sequence[str]) -> None:
         os.execv(python, [python, "-m", module, *arguments])
 
 
+def without_wildcards(folder: Path) -> Path:
+    """The folder, or a link to it where its path has a ``[``, ``*`` or ``?``: the engine looks for weights by a pattern
+    below it, and finds none.
+
+    Raises:
+        ConfigError: there is no place for the link.
+    """
+    return folder if glob.escape(str(folder)) == str(folder) else _link_to(folder)
+
+
 def _link_to(folder: Path) -> Path:
-    link = private_folder() / f"env-{hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()}"
+    link = private_folder() / f"link-{hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()}"
     if link.is_symlink() and link.readlink() == folder:
         return link
     staging = link.with_name(f".{link.name}.{os.getpid()}")

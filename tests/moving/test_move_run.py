@@ -209,6 +209,8 @@ def test_nothing_is_overwritten_and_nobody_disturbed(packed: Any, tmp_path: Path
         with pytest.raises(RunError, match="never overwrites a run"):
             unpack_run(archive, target)
         assert contents(target) == before
+    with pytest.raises(RunError, match="is itself a run"):  # the command that it printed was refused
+        unpack_run(archive, run.root / "inner")
     with pytest.raises(RunError, match="exists"):
         pack_run(run.root, archive, PackOptions())
     lock = lock_run(run)

@@ -4,6 +4,7 @@ put right."""
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import json
 import os
@@ -322,6 +323,20 @@ def test_an_interpreter_below_a_blank_gets_a_plain_path(short: Path) -> None:
         Path(ray_file).is_relative_to(prefix_there)
         and Path(prefix_there).resolve() == Path(sys.prefix).resolve()
     )
+
+
+def test_a_folder_that_reads_as_a_pattern_gets_a_link(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine found no weights in /models/[a], in a run without a card, an evaluation and an export."""
+    monkeypatch.setenv("TMPDIR", str(short))
+    for name in ("a b", "ü", "]"):
+        assert places.without_wildcards(short / name) == short / name
+    for name in ("m [1]", "what?", "*"):
+        (short / name).mkdir()
+        (short / name / "config.json").touch()
+        link = places.without_wildcards(short / name)
+        assert glob.glob(f"{link}/*.json")  # noqa: PTH207 - as the engine looks
+        assert link.resolve() == (short / name).resolve()
+        assert places.without_wildcards(short / name) == link
 
 
 def test_the_trainer_becomes_itself_under_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:

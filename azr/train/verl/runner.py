@@ -25,6 +25,7 @@ from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart
 from azr.run.trainer_link import TrainerLink
 from azr.selfplay.prompt_room import require_room
+from azr.system.places import without_wildcards
 from azr.system.tracebacks import FULL_CARD, engine_error
 from azr.train.loop import Attempt
 
@@ -194,6 +195,8 @@ def checked_verl_config(run: RunDir, device: str) -> DictConfig:
     config = read_config(run.config)
     folder = trained_folder(run, config, device)
     require_same_tokens(folder, trust_remote_code=config.model.trust_remote_code)
+    if not config.train.ray_address:  # else other machines have no such link
+        folder = without_wildcards(folder)
     try:
         verl_config = build_verl_config(config, folder, run.root, device)
         validate_config(verl_config, use_reference_policy=False, use_critic=False)
