@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 import time
 from types import FrameType, TracebackType
 from typing import Any
@@ -19,7 +20,7 @@ ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C a
 
 
 class StopSignals:
-    """Catches the signals while it is entered (main thread only).
+    """Catches the signals while it is entered; in another thread than the main one, which gets none, it does nothing.
 
     Raises:
         KeyboardInterrupt: from wherever the program is, at the second Ctrl+C; further ones are ignored, so
@@ -37,7 +38,10 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGXCPU, *SIGNALS):
+        is_main = (
+            threading.current_thread() is threading.main_thread()
+        )  # of a notebook, a program of somebody's
+        for number in (signal.SIGINT, signal.SIGXCPU, *SIGNALS) if is_main else ():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         return self

@@ -58,6 +58,7 @@ _UNWANTED = {
     **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
     **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
     **dict.fromkeys(LAUNCHER_VARIABLES, "a run starts its processes itself, without torchrun or accelerate"),
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "a checkpoint holds an optimizer too, and could not be resumed from",
     **dict.fromkeys(
         JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
     ),

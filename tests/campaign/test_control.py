@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_campaign import ROOT, Driver, command_trainer, fast_config, wait_for
+from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign.control import (
     Control,
@@ -26,6 +27,7 @@ from azr.campaign.control import (
     suspended_driver,
     withdraw_control,
 )
+from azr.campaign.driver import run_campaign
 from azr.campaign.incidents import read_incidents
 from azr.campaign.sentences import say_the_end
 from azr.campaign.state import CampaignState, State, read_state_file, save_state, state_path_previous
@@ -94,6 +96,17 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
     assert [record.step for record in read_metrics(run)][: state.step + 2] == list(range(1, state.step + 3))
     again.signal(number)
     assert again.wait() == status
+
+
+def test_a_run_can_be_driven_from_a_thread(run: RunDir) -> None:
+    """Of a notebook, which owns the signals: it was a ValueError of Python's."""
+    command_trainer(run, step_s=0.0)
+    with ThreadPoolExecutor(1) as threads:
+        campaign = threads.submit(
+            run_campaign, fast_config(cycles=1, steps_per_cycle=2), run.root, fake_parts()
+        )
+        assert campaign.result(60) == 0
+    assert read_state_file(run.state).state is State.DONE
 
 
 @pytest.mark.parametrize(("best", "which", "option"), [(4, "@best", ""), (None, "@latest", " --step latest")])

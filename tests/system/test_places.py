@@ -59,7 +59,7 @@ def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
         *("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"),
         *("VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH"),
         *("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS"),
-        *("VLLM_DP_SIZE", "TORCHELASTIC_USE_AGENT_STORE"),
+        *("VLLM_DP_SIZE", "TORCHELASTIC_USE_AGENT_STORE", "TORCH_FORCE_WEIGHTS_ONLY_LOAD"),
         *("RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold"),
     ],
 )  # fmt: skip
