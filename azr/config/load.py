@@ -20,13 +20,14 @@ from azr.config import (
     default_container,
     flat,
     from_container,
+    put,
     refuse_unknown_keys,
     to_container,
     without_former_keys,
 )
 from azr.config.automatic import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
-from azr.config.typed import GROUPS, put, split_overrides
+from azr.config.typed import GROUPS, split_overrides
 from azr.config.yaml_files import line_finder, load_names, load_yaml
 from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
@@ -255,9 +256,11 @@ class _Composition:
         find = line_finder(path, prefix)
         refuse_unknown_keys(values, default_container(), find)
         self._finders.append(find)
-        _merge(self.values, values)
+        settings = {key: value for key, value in flat(values).items() if key in flat(self.values)}
+        for key, value in settings.items():
+            put(self.values, key, value)
         if not group:
-            self.set_by_user |= flat(values).keys()
+            self.set_by_user |= settings.keys()
 
     def resolve(self) -> None:
         """Puts in what a file refers to with ``${other.key}``."""
@@ -273,14 +276,6 @@ class _Composition:
                 told = f"${{{found[1]}}} refers to another key, and there is none; a variable of the environment is written ${found[1]}"
             raise ConfigError(f"{self.place(key) or 'configs'}: {key}: {told}") from None
         self.values.update(resolved)
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = value
 
 
 def _unknown_name(group: str, name: str) -> str:

@@ -78,14 +78,6 @@ def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str,
     return groups, values
 
 
-def put(container: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key in nested dicts."""
-    *path, last = key.split(".")
-    for part in path:
-        container = container[part]
-    container[last] = value
-
-
 def leaf_kinds() -> dict[str, str]:
     """Dotted key -> ``text``, ``texts``, ``number``, ``numbers`` (``optional`` before each) or ``other``."""
     return dict(_kinds(Config, ""))
