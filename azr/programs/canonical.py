@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from azr.programs.scopes import Occurrence, Scope, Scopes
-from azr.programs.source import drop_docstrings, parse_nodes
+from azr.programs.source import drop_docstrings, has_docstring, parse_nodes
 from azr.system.hashes import text_hash
 
 
@@ -23,7 +23,7 @@ def canonical_source(source: str) -> str:
     tree, nodes = parse_nodes(source)
     # tens of thousands of programs pass here in a consolidation: one walk says which of the others are needed
     kinds = set(map(type, nodes))
-    if any(_has_docstring(node) for node in nodes if node.__class__ in _HOLD_DOCSTRINGS):
+    if any(map(has_docstring, nodes)):
         drop_docstrings(tree)
     if ast.AnnAssign in kinds or any(map(_is_annotated, nodes)):
         _AnnotationRemover().visit(tree)
@@ -85,18 +85,6 @@ def _expand_imports(tree: ast.Module) -> None:
             for alias in node.names:
                 if alias.asname is None and alias.name != "*" and "." not in alias.name:
                     alias.asname = alias.name
-
-
-_HOLD_DOCSTRINGS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-def _has_docstring(node: Any) -> bool:
-    first = node.body[0] if node.body else None
-    return (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    )
 
 
 def _is_annotated(node: Any) -> bool:

@@ -16,6 +16,9 @@ MAX_DEPTH = 120
 """Deepest syntax tree that is looked at: visitors need up to five frames a level, and Python has 1,000."""
 
 
+_HOLD_DOCSTRINGS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
 class SourceError(AzrError, ValueError):
     """Text that is not a program this project looks at; ``reason`` is the code under which it is counted."""
 
@@ -47,21 +50,10 @@ def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
         raise SourceError("syntax_error", str(error)) from error
     except (RecursionError, MemoryError) as error:
         raise SourceError("program_too_nested", "the parser gave up") from error
-    nodes = nodes_by_level(tree, MAX_DEPTH - 1)
-    if nodes is None:  # contexts and operators may be one level more
-        if _depth_exceeds(tree, MAX_DEPTH):
-            raise SourceError("program_too_nested", f"deeper than {MAX_DEPTH} levels")
-        nodes = nodes_by_level(tree, MAX_DEPTH) or []
+    nodes = nodes_by_level(tree, MAX_DEPTH)
+    if nodes is None:
+        raise SourceError("program_too_nested", f"deeper than {MAX_DEPTH} levels")
     return tree, nodes
-
-
-def _depth_exceeds(tree: ast.AST, limit: int) -> bool:
-    level: list[ast.AST] = [tree]
-    for _ in range(limit):
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-        if not level:
-            return False
-    return True
 
 
 def top_level_functions(tree: ast.Module) -> list[ast.FunctionDef]:
@@ -84,17 +76,20 @@ def strip_comments(tree: ast.Module) -> str:
 
 def drop_docstrings(tree: ast.Module) -> None:
     """Removes docstrings in place; a body that held nothing else gets ``pass``."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
-            first = node.body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                del node.body[0]
-                if not node.body and not isinstance(node, ast.Module):
-                    node.body.append(ast.Pass())
+    documented: list[Any] = [node for node in ast.walk(tree) if has_docstring(node)]
+    for node in documented:
+        del node.body[0]
+        if not node.body and not isinstance(node, ast.Module):
+            node.body.append(ast.Pass())
+
+
+def has_docstring(node: Any) -> bool:
+    first = node.body[0] if node.__class__ in _HOLD_DOCSTRINGS and node.body else None
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def drop_globals(source: str, tree: ast.Module) -> str:
