@@ -183,7 +183,8 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     if train.gradient_checkpointing:
         saved = tokens * shape.hidden * compute_bytes * (shape.layers + 2)
     else:  # ``layer`` stays: the gradients of one
-        saved = tokens * shape.saved_bytes_per_token(rank) * compute_bytes / 2 + shape.layers * padded
+        per_token = shape.saved_bytes_per_token(rank, compiled=train.compile_layers) * compute_bytes / 2
+        saved = tokens * per_token + shape.layers * padded
     layer += padded
     # float32 sum, its bf16 copy, and the flat one
     head_gradient = 0.0 if rank else 8.0 * shape.embedding_parameters

@@ -25,7 +25,7 @@ UPDATE_SHARE = 0.94
 (docs/performance.md)."""
 ROOMY_SHARE = 0.88
 """Micro-batches beyond what keeps the card busy gain little; they may take no more than this. Nor may an update that keeps
-all activations, which no card has measured."""
+all activations, of which there is one record from a card."""
 KEPT_SHARE = 0.5
 """The same for micro-batches that keep all activations, beyond what keeps the card busy: with 28,800 tokens on an empty card
 of 140 GiB activations took 1.8 times what is calculated (docs/performance.md)."""

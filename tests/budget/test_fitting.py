@@ -127,7 +127,7 @@ def test_numbers_of_the_user_stay() -> None:
     result = fitted("1_5b_16gb", 80.0, "rollout.max_sequences=40", "train.micro_batch_tokens=auto")
     assert result.config.rollout.max_sequences == 40
     assert "rollout.max_sequences" not in {choice.key for choice in result.choices}
-    assert result.config.train.micro_batch_tokens == 6144 and not result.config.train.gradient_checkpointing
+    assert result.config.train.micro_batch_tokens == 8192 and not result.config.train.gradient_checkpointing
     own = fitted("1_5b_16gb", 80.0, "train.gradient_checkpointing=true").config.train
     assert own.gradient_checkpointing and own.micro_batch_tokens == 24576
     larger = fitted("1_5b_16gb", 80.0, "train.micro_batch_tokens=24576").config.train
