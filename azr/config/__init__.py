@@ -1,6 +1,6 @@
 """Typed configuration: one dataclass per section, one file per section, no heavy imports.
 
-``azr.config.load`` composes ``configs/*.yaml`` and the command line; ``from_container`` turns
+``azr.config.load`` composes ``configs/*.yaml`` and the command line with Hydra; ``from_container`` turns
 plain values into a validated ``Config``. The string after a field is its documentation
 (``docs/configuration.md`` is generated from it).
 """
@@ -144,14 +144,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def put(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key in nested dicts."""
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-    values[last] = value
-
-
 def _no_folder_name(name: str) -> str:
     """What has to be different; empty for a name that can be a folder's everywhere."""
     if not name or name != name.strip():
@@ -239,11 +231,19 @@ def without_former_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list
     former = [
         key for key in written if key not in known and key not in sections and not _nearest_key(key, missing)
     ]
+    return _without(values, set(former)), former
+
+
+def _without(values: Mapping[str, Any], left_out: set[str], prefix: str = "") -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    for key, value in written.items():
-        if key not in former:
-            put(kept, key, value)
-    return kept, former
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            value = _without(value, left_out, f"{prefix}{key}.")
+            if not value:
+                continue
+        if f"{prefix}{key}" not in left_out:
+            kept[key] = value
+    return kept
 
 
 def _nearest_key(key: str, names: Sequence[str]) -> str | None:

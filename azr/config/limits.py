@@ -133,7 +133,7 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
             f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}{off}"
         )
     if first["type"] in ("list_type", "tuple_type") and isinstance(value, str):
-        return f"{key} is {value!r}; it must be a list: [{value.strip('[]')}]"
+        return f"{key} is {value!r}; it must be a list: [{value}]"
     quotes = f"; in a file, text that looks like {type(value).__name__} is quoted"
     told = f"{key} is {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
     return told + quotes if first["type"] == "string_type" else told

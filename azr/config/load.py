@@ -1,4 +1,4 @@
-"""Composes configs/*.yaml and what is typed on the command line.
+"""Composes configs/*.yaml and command-line overrides with Hydra, without Hydra's tracebacks.
 
 ``load_config(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe``
 one is chosen from what the machine has, and the choice comes with its reason; a run that has begun keeps the
@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azr.config import (
     Config,
     default_container,
-    flat,
     from_container,
-    put,
     refuse_unknown_keys,
     to_container,
     without_former_keys,
 )
 from azr.config.automatic import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
-from azr.config.typed import GROUPS, split_overrides
-from azr.config.yaml_files import line_finder, load_names, load_yaml
+from azr.config.typed import GROUPS, put, split_overrides
+from azr.config.units import calculated
+from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names
 from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
 from azr.run.rundir import RunDir
@@ -80,13 +79,15 @@ def load_config(overrides: Sequence[str], machine: Machine | None = None) -> Loa
     """
     overrides = [item.lstrip("+") for item in overrides]
     _tell_repeated(overrides)
-    groups, _ = split_overrides(overrides)
+    chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
+    reason = f"recipe {chosen[-1]}: requested" if chosen else ""
     items = list(overrides)
-    if "recipe" in groups:
-        reason = f"recipe {groups['recipe']}: requested"
-    elif named := _recipe_in_file():
-        reason = f"recipe {named}: requested in {CONFIG_DIR / 'pipeline.yaml'}"
-    else:
+    if not chosen and (named := _recipe_in_file()):
+        chosen, reason = [named], f"recipe {named}: requested in {CONFIG_DIR / 'pipeline.yaml'}"
+        items.append(f"recipe={named}")
+    if chosen and chosen[-1] not in recipe_names():
+        raise ConfigError(_unknown_name("recipe", chosen[-1]))
+    if not chosen:
         from azr.system.hardware import choose_recipe, detect
 
         name, why = choose_recipe(machine or detect())
@@ -98,9 +99,9 @@ def load_config(overrides: Sequence[str], machine: Machine | None = None) -> Loa
             name = began_with
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
-    composition = _compose(items)
-    config = from_container(composition.values, composition.place)
-    return Loaded(resolve_paths(config, {item.partition("=")[0] for item in items}, Path.cwd()), reason)
+    typed = {item.partition("=")[0] for item in items}
+    config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key, items))
+    return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
 
 
 def _tell_repeated(overrides: Sequence[str]) -> None:
@@ -119,31 +120,27 @@ def _tell_repeated(overrides: Sequence[str]) -> None:
 def _recipe_in_file() -> str:
     """The recipe that ``configs/pipeline.yaml`` names, in its list of defaults or as a key; empty for
     none."""
+    named, values = _defaults_in_file(), load_yaml(CONFIG_DIR / "pipeline.yaml")
+    recipes = (named.get("optional recipe"), named.get("recipe"), values.get("recipe"))
+    return next((str(name) for name in recipes if name), "")
+
+
+def _defaults_in_file() -> dict[str, object]:
+    """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it."""
     path = CONFIG_DIR / "pipeline.yaml"
-    listed = _listed(path)
+    values = load_yaml(path) if path.is_file() else None
+    listed = values.get("defaults") if isinstance(values, dict) else None
+    found: dict[str, object] = {}
+    for item in listed if isinstance(listed, list) else ():
+        found.update(item if isinstance(item, dict) else {str(item): None})
     for entry in ("defaults", *GROUPS):
-        if entry not in listed:
+        if not {entry, f"optional {entry}"} & found.keys():
             raise ConfigError(
                 f"{path}: its list 'defaults:' has no entry for '{entry}', and without that no setting is found; "
                 f"{get_back(path)}. Settings go below that list; a recipe of yours goes into {CONFIG_DIR}/recipe"
             )
-    return listed["recipe"] or _name(load_names(path).get("recipe"))
-
-
-def _listed(path: Path) -> dict[str, str]:
-    """The list ``defaults:`` of a file: group, or name of another file -> which file of the group."""
-    values = load_names(path) if path.is_file() else None
-    listed = values.get("defaults") if isinstance(values, dict) else None
-    found: dict[str, str] = {}
-    for item in listed if isinstance(listed, list) else ():
-        for entry, name in item.items() if isinstance(item, dict) else [(item, None)]:
-            found[re.sub(r"^(optional |override )?/?", "", str(entry))] = _name(name)
+    refuse_unquoted_names(path, ("defaults", "recipe"))
     return found
-
-
-def _name(text: object) -> str:
-    """``null`` is a name only where a recipe is called so."""
-    return "" if text in (None, "~", "null") and text not in recipe_names() else str(text)
 
 
 def _run_of(overrides: Sequence[str]) -> RunDir:
@@ -167,115 +164,75 @@ def _recipe_of(run: RunDir) -> str:
     return recipe
 
 
-def compose_container(overrides: Sequence[str]) -> dict[str, Any]:
-    """Plain values of all keys: defaults, then ``configs/pipeline.yaml`` and the files that it lists, then overrides.
+def compose_container(overrides: Sequence[str]) -> dict[str, object]:
+    """Plain values of all keys: defaults, then ``configs/pipeline.yaml`` and its groups, then overrides.
 
     Raises:
-        ConfigError: an override or a file is wrong.
+        ConfigError: Hydra refuses the overrides or a file.
     """
-    return _compose(overrides).values
+    import yaml
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-
-def _compose(overrides: Sequence[str]) -> _Composition:
-    groups, typed = split_overrides(overrides)
-    chosen = {"recipe": _recipe_in_file()} | groups
-    if "selfplay" not in chosen:
-        chosen["selfplay"] = _rules_of(chosen["recipe"]) or _listed(CONFIG_DIR / "pipeline.yaml")["selfplay"]
-    for group, name in chosen.items():
-        if name not in _names(group) and (name or group in groups):
+    items, typed = split_overrides(overrides)
+    _defaults_in_file()
+    for group, _, name in (item.partition("=") for item in items):
+        if group in GROUPS and name not in _names(group):
             raise ConfigError(_unknown_name(group, name))
-    composition = _Composition(chosen, typed.keys())
-    composition.add("pipeline")
-    values = composition.values
-    for key, value in {**typed, "recipe": chosen["recipe"]}.items():
-        put(values, key, value)
-    if "${" in str(values):
-        composition.resolve()
-    settle_automatic(values, default_container(), typed.keys() | composition.set_by_user)
-    return composition
+    recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
+    _refuse_slips_in_files(recipe[-1:])
+    items = [_with_quoted_name(item) for item in items]
+    ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base=None):
+            composed = compose("pipeline", overrides=items)
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        for path in _yaml_files():
+            load_yaml(path)
+        raise ConfigError(_plain_message(str(error), items)) from None
+    assert isinstance(values, dict)
+    container = {str(key): value for key, value in values.items()}
+    if recipe and isinstance(container.get("recipe"), dict):  # Hydra has put the file under its group's name
+        path = CONFIG_DIR / "recipe" / f"{recipe[-1]}.yaml"
+        raise ConfigError(
+            f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it nothing of the file is used"
+        )
+    container["recipe"] = recipe[-1] if recipe else ""
+    for key, value in typed.items():
+        put(container, key, value)
+    typed_keys = {item.partition("=")[0].lstrip("+") for item in overrides}
+    settle_automatic(container, default_container(), typed_keys | _keys_in_file())
+    return container
 
 
-def _rules_of(recipe: str) -> str:
-    """Which file of rules a recipe asks for, or else one that it lists; empty for none."""
-    listed = _listed(CONFIG_DIR / "recipe" / f"{recipe}.yaml")
-    others = [name for name in listed if name != recipe]
-    return listed.get("selfplay") or next(filter(None, map(_rules_of, others)), "")
-
-
-class _Composition:
-    """All keys with their values: the defaults, and over them file after file.
-
-    Args:
-        chosen: group -> which file of it; empty for none.
-        typed: dotted keys whose values come from the command line in the end.
-    """
-
-    def __init__(self, chosen: Mapping[str, str], typed: Collection[str]) -> None:
-        self.values = default_container()
-        self.set_by_user: set[str] = set()
-        """Dotted keys in ``pipeline.yaml``."""
-        self._chosen = chosen
-        self._typed = typed
-        self._finders: list[Callable[[str], str]] = []
-
-    def place(self, key: str) -> str:
-        """File and line that set a dotted key; empty where no file did, or not in the end."""
-        finders = () if key in self._typed else reversed(self._finders)
-        return next(filter(None, (find(key) for find in finders)), "")
-
-    def add(self, name: str, group: str = "") -> None:
-        """Puts a file over what is there, and those of its list ``defaults:`` before or, behind ``_self_``, after it."""
-        path = CONFIG_DIR / group / f"{name}.yaml"
-        if not path.is_file():
-            raise ConfigError(f"{path} does not exist, and the list 'defaults:' of another file names it")
-        listed = list(_listed(path))
-        for entry in listed if "_self_" in listed else [*listed, "_self_"]:
-            if entry == "_self_":
-                self._put(path, group)
-            elif entry in GROUPS:
-                if not group and self._chosen[entry]:
-                    self.add(self._chosen[entry], entry)
-            elif entry not in ("defaults", name):
-                self.add(entry, group)
-
-    def _put(self, path: Path, group: str) -> None:
-        values = load_yaml(path) or {}
-        if not isinstance(values, dict):
+def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
+    """Raises: ConfigError: a file that is used has a slip that Hydra would not notice, or would answer with a traceback."""
+    known = default_container()
+    files = {CONFIG_DIR / "pipeline.yaml": (known, "")}
+    files |= {CONFIG_DIR / "recipe" / f"{name}.yaml": (known, "") for name in recipe}
+    files |= dict.fromkeys(CONFIG_DIR.glob("selfplay/*.yaml"), (known["selfplay"], "selfplay."))
+    for path, (keys, prefix) in files.items():
+        values = load_yaml(path)
+        if not isinstance(values, dict | None):
             raise ConfigError(
                 f"{path} holds no settings; write a section, such as train:, and its keys below it, indented"
             )
-        values.pop("defaults", None)
-        prefix = ""
-        if group and "@package _global_" not in path.read_text(encoding="utf-8").partition("\n")[0]:
-            if group == "recipe" and values:
-                raise ConfigError(
-                    f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it "
-                    "nothing of the file is used"
-                )
-            values, prefix = {group: values} if values else {}, f"{group}."
-        find = line_finder(path, prefix)
-        refuse_unknown_keys(values, default_container(), find)
-        self._finders.append(find)
-        settings = {key: value for key, value in flat(values).items() if key in flat(self.values)}
-        for key, value in settings.items():
-            put(self.values, key, value)
-        if not group:
-            self.set_by_user |= settings.keys()
+        if values:
+            sections = {key: value for key, value in values.items() if isinstance(keys.get(key), dict)}
+            refuse_unknown_keys(sections, keys, line_finder(path, prefix), prefix)
 
-    def resolve(self) -> None:
-        """Puts in what a file refers to with ``${other.key}``."""
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
 
-        try:
-            resolved: Any = OmegaConf.to_container(OmegaConf.create(self.values), resolve=True)
-        except OmegaConfBaseException as error:
-            key = error.full_key or ""
-            told = " ".join(str(error).split("\n")[0].split())
-            if found := re.search(r"Interpolation key '(\w+)' not found", told):
-                told = f"${{{found[1]}}} refers to another key, and there is none; a variable of the environment is written ${found[1]}"
-            raise ConfigError(f"{self.place(key) or 'configs'}: {key}: {told}") from None
-        self.values.update(resolved)
+def _keys_in_file() -> set[str]:
+    """The dotted keys, one section deep, that ``configs/pipeline.yaml`` sets."""
+    values = load_yaml(CONFIG_DIR / "pipeline.yaml")
+    sections = values.items() if isinstance(values, dict) else ()
+    return {f"{name}.{key}" for name, section in sections if isinstance(section, dict) for key in section}
 
 
 def _unknown_name(group: str, name: str) -> str:
@@ -291,6 +248,61 @@ def _unknown_name(group: str, name: str) -> str:
     if meant := spellings.get(re.sub(r"[^a-z0-9]+", "_", stem.strip().lower())):
         return f"{group}={name}: write {group}={meant}"
     return f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}"
+
+
+def _with_quoted_name(item: str) -> str:
+    """``recipe=4060`` as ``recipe='4060'``: without the quotation marks Hydra reads a number."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    group, _, name = item.partition("=")
+    return f"{group}={QuotedString(name, Quote.single).with_quotes()}" if group in GROUPS else item
+
+
+def _yaml_files() -> list[Path]:
+    return [*sorted(CONFIG_DIR.glob("*.yaml")), *sorted(CONFIG_DIR.glob("*/*.yaml"))]
+
+
+def _place(key: str, items: Sequence[str]) -> str:
+    """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that ``items`` name before
+    any other that has it, too."""
+    named = [
+        CONFIG_DIR / group / f"{name}.yaml" for group, _, name in (item.partition("=") for item in items)
+    ]
+    files = _yaml_files()
+    for path in sorted(files, key=lambda path: (path.parent != CONFIG_DIR, path not in named)):
+        first_line = path.read_text(encoding="utf-8").partition("\n")[0]
+        whole = path.parent == CONFIG_DIR or "@package _global_" in first_line
+        if place := line_finder(path, "" if whole else f"{path.parent.name}.")(key):
+            return place
+    return ""
+
+
+def _plain_message(text: str, overrides: Sequence[str]) -> str:
+    """Hydra's message in our words: which setting it is about, and what to do."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for item in overrides:
+        try:
+            parsed = parser.parse_override(item)
+        except HydraException:
+            key, _, value = item.partition("=")
+            result = calculated(value)
+            wanted = (
+                f"write {key}={result}"
+                if result
+                else "it must be a number, true, false, or a list such as [1,2]"
+            )
+            return f"{item}: the value cannot be read; {wanted}"
+        if parsed.is_sweep_override():
+            return f"{item} names several values; a run takes one"
+    told = " ".join(text.split("\n")[0].split())
+    if found := re.search(r"Interpolation key '(\w+)' not found", told):
+        told = f"${{{found[1]}}} refers to another key, and there is none; a variable of the environment is written ${found[1]}"
+    if found := re.search(r"full_key: (\S+)", text):  # in a file: what was typed was fine
+        return f"{_place(found[1], overrides) or 'configs'}: {found[1]}: {told}"
+    return told
 
 
 def help_text() -> str:

@@ -1,4 +1,5 @@
-"""Command-line settings as people type them. Text keys take everything after = unchanged."""
+"""Command-line settings as people type them. Text keys take everything after = unchanged; Hydra's grammar
+never sees it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ import shlex
 import types
 import typing
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import is_dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -23,19 +23,19 @@ GROUPS = ("recipe", "selfplay")
 _QUOTES = "'\""
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Returns:
-        which file of each group is chosen, and dotted key -> value of the other settings.
+        the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
 
     Raises:
         ConfigError: a setting is none, or its key or value cannot be meant.
     """
-    groups: dict[str, str] = {}
+    hydra: list[str] = []
     values: dict[str, Any] = {}
     kinds = leaf_kinds()
     sections = {key.rpartition(".")[0] for key in kinds if "." in key}
     for item, following in zip_longest(overrides, overrides[1:], fillvalue=""):
-        item = item.lstrip("+")  # the signs of Hydra for new keys; here all keys are known
+        item = item.lstrip("+")  # Hydra's signs for new keys; here all keys are known
         if item.startswith("~"):
             raise ConfigError(
                 f"{item}: a setting cannot be removed; without it on the command line it has its default"
@@ -53,7 +53,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str,
             raise ConfigError(f"{item!r}: no space before =; write {key.strip()}=VALUE")
         _refuse_bytes(key, value)
         if key in GROUPS:
-            groups[key] = value
+            hydra.append(item)
         elif key in sections:
             meant = f" ({usual})" if (usual := usual_name(key)) else ""
             raise ConfigError(f"{key} is a section; set its keys one by one: {key}.KEY=VALUE{meant}")
@@ -69,13 +69,16 @@ def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str,
             values[key] = _texts(key, value)
         else:
             _refuse_commas(item, kinds[key], key, value)
-            is_list = kinds[key].endswith("numbers") and value.lstrip().startswith("[")
-            values[key] = (
-                _number(key, value)
-                if not is_list
-                else [_number(key, part) for part in _texts(key, value.strip())]
-            )
-    return groups, values
+            hydra.append(item)
+    return hydra, values
+
+
+def put(container: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key in nested dicts."""
+    *path, last = key.split(".")
+    for part in path:
+        container = container[part]
+    container[last] = value
 
 
 def leaf_kinds() -> dict[str, str]:
@@ -114,8 +117,6 @@ def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
         raise ConfigError(f"{item}: write the number without commas: {key}={value.replace(',', '')}")
     if kind.endswith("numbers") and re.fullmatch(r"[\d.e-]+(,[\d.e-]+)+", value):
         raise ConfigError(f"{item}: write a list in brackets: '{key}=[{value}]'")
-    if "," in value and value[0] not in f"[{{{_QUOTES}":
-        raise ConfigError(f"{item} names several values; a run takes one")
 
 
 def _no_setting(item: str) -> str:
@@ -138,18 +139,8 @@ def _refuse_bytes(key: str, value: str) -> None:
         )
 
 
-def _number(key: str, value: str) -> int | float | bool | str | None:
-    """A number, true, false or null. Anything else stays a text, and the key's type says what is wrong with it."""
-    value = value.strip()
-    for number in (int, float):
-        with suppress(ValueError):
-            return number(value)
-    words = {"true": True, "false": False, "null": None}
-    return words[value.lower()] if value.lower() in words else _text(key, value)
-
-
 def _text(key: str, value: str) -> str:
-    """As typed, without quotation marks around the whole."""
+    """As typed; quotation marks around the whole are taken off, as Hydra does."""
     if len(value) >= 2 and value[0] in _QUOTES and value[-1] == value[0]:
         value = value[1:-1].replace(f"\\{value[0]}", value[0])
     if "${" in value:

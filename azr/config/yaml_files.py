@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,6 @@ def load_yaml(path: Path) -> Any:
         ConfigError: no YAML, a key twice, or another encoding; the message has file, line and what is wrong.
         OSError: it cannot be read.
     """
-    return _load(path, _StrictLoader)
-
-
-def load_names(path: Path) -> Any:
-    """The same, with every scalar as the text that stands there: a name may be ``4060``, ``1e5`` or ``null``."""
-    return _load(path, yaml.BaseLoader)
-
-
-def _load(path: Path, loader: type[yaml.SafeLoader | yaml.BaseLoader]) -> Any:
     text = _text(path)
     if mark := _conflict_mark(text):
         raise ConfigError(
@@ -72,7 +63,7 @@ def _load(path: Path, loader: type[yaml.SafeLoader | yaml.BaseLoader]) -> Any:
                 f"{path}, line {number}: a non-breaking space or another odd one before {line.strip()[:40]!r}; type plain spaces there"
             )
     try:
-        return yaml.load(text, Loader=loader)
+        return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -110,6 +101,35 @@ def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
     ours = "twice" in problem or problem.startswith("YAML reads")
     return problem if ours else f"{problem} (at {shown!r})"
+
+
+_NUMBER_FOR_HYDRA = re.compile(r"[-+]?\.?\d[\d_]*\.?[\d_]*[eE][-+]?\d+")
+"""``1e5``, which is a text to PyYAML, for want of a point."""
+
+
+def refuse_unquoted_names(path: Path, keys: Collection[str]) -> None:
+    """Raises: ConfigError: below one of these keys of the file stands something without quotation marks that
+    YAML or Hydra reads as a number, a date, true or false, where only names can stand."""
+
+    def visit(node: yaml.Node, key: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                visit(value, name.value if isinstance(name, yaml.ScalarNode) else key)
+        elif isinstance(node, yaml.SequenceNode):
+            for value in node.value:
+                visit(value, key)
+        elif isinstance(node, yaml.ScalarNode) and not node.style:
+            text = node.tag.endswith(":str") and not _NUMBER_FOR_HYDRA.fullmatch(node.value)
+            if not text and not node.tag.endswith(":null"):
+                raise ConfigError(
+                    f"{path}, line {node.start_mark.line + 1}: {key}: {node.value} is not read as a name; "
+                    f'quote it: "{node.value}"'
+                )
+
+    root = yaml.compose(_text(path), Loader=yaml.SafeLoader)
+    for name, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if isinstance(name, yaml.ScalarNode) and name.value in keys:
+            visit(value, name.value)
 
 
 def line_finder(path: Path, prefix: str = "") -> Callable[[str], str]:

@@ -254,7 +254,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("train.early_saves=1,2", r"write a list in brackets: 'train\.early_saves=\[1,2\]'$"),
         ("--campaign.hours=2", r"settings have no dashes; write campaign\.hours=2$"),
         ("--recipe=cpu_tiny", "settings have no dashes; write recipe=cpu_tiny$"),
-        ("seed=a=b", "^seed is 'a=b'; it must be a whole number$"),
+        ("seed=a=b", "seed=a=b: the value cannot be read"),
         ("seed=x", "seed is 'x'; it must be a whole number"),
         ("train.verdict_samples=off", "must be a whole number. 0 switches off what can be"),
         ("campaign.hours=unlimited", "must be a number of hours. 0 switches off what can be"),
@@ -264,8 +264,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("seed=true", "^seed is True; it must be a number$"),
         ("campaign.hours=false", "^campaign.hours is False; it must be a number$"),
         ("train.early_saves=[true]", "^train.early_saves is True; it must be a number$"),
-        ("campaign.hours=[", r"^campaign\.hours is '\['; it must be a number of hours$"),
-        ("train.early_saves=[1", "the list has no end, as a shell splits one at its blanks; quote it"),
+        ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),
         ("recipe=", "recipe= is unknown"),
         (
             "recipe=cpu_tiny.yaml",
@@ -347,10 +346,10 @@ def test_every_text_key_is_known_as_one() -> None:
 )
 def test_any_text_is_a_value_or_a_sentence(key: str, value: str) -> None:
     try:
-        groups, values = split_overrides([f"{key}={value}"])
+        hydra, values = split_overrides([f"{key}={value}"])
     except ConfigError:
         return
-    assert groups == {"recipe": value} if key == "recipe" else (not groups and list(values) == [key])
+    assert hydra == [f"recipe={value}"] if key == "recipe" else (hydra == [] and list(values) == [key])
 
 
 @pytest.mark.parametrize("item", ["~campaign", "~campaign.hours", "~recipe=cpu_tiny"])

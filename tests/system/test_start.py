@@ -82,9 +82,9 @@ def test_without_site_packages_every_way_in_is_a_sentence(tmp_path: Path) -> Non
 def test_a_package_that_a_command_finds_missing_later(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pydantic", None)
+    monkeypatch.setitem(sys.modules, "hydra", None)
     assert run_command("run", ["--cfg", "job", "recipe=cpu_tiny"]) == 2
-    assert "the package pydantic is not installed for" in capsys.readouterr().err
+    assert "the package hydra is not installed for" in capsys.readouterr().err
 
 
 def test_a_library_of_another_program_is_named_with_its_variable(tmp_path: Path) -> None:
