@@ -48,7 +48,7 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
     right answer as wrong. The shipped ones were run by their maker.
 
     Raises:
-        DataError: one of them raises, differs between two runs, or gives another output than it says.
+        DataError: one of them raises, differs between two runs, or gives another output than it says; or a file has one twice.
         SandboxError: programs cannot be confined on this machine.
     """
     if probes_are_frozen(run):
@@ -57,6 +57,11 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
         if file.resolve().parent == SHIPPED_PROBES.parent:
             continue
         tasks = probe_tasks(file)
+        if twice := len(tasks) - len({task.task_id for task in tasks}):
+            raise DataError(
+                f"data.probe_files: {counted(twice, 'task')} of {file} {'stands' if twice == 1 else 'stand'} there twice, and would count "
+                "twice, with an interval that is too narrow; remove the second ones"
+            )
         _, dropped = reexecute(tasks, config.reexecute, reruns, sandbox)
         if dropped:
             first = dropped[0]

@@ -164,7 +164,12 @@ def _single_rank(actor: Path) -> dict[str, Any]:
 
     path = actor / "model_world_size_1_rank_0.pt"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "unable to mmap" not in str(error):
+                raise
+            state = torch.load(path, map_location="cpu", weights_only=True)  # a share that maps no files
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,13 @@ def _header(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         file.seek(8)
         content = file.read(length)
+        try:
+            mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ).close()
+        except OSError as error:
+            raise ModelError(
+                f"{path} cannot be mapped into memory ({error.strerror}), as on some shares (VirtualBox, FUSE), and is not read "
+                "otherwise; copy the model to a disk of this machine"
+            ) from error
     try:
         header = json.loads(content)
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}

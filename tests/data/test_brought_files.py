@@ -733,6 +733,14 @@ def test_probes_that_do_not_hold_stop_the_run_before_it_measures_itself_by_them(
     assert len(list(read_jsonl(run.probes / "mine.jsonl"))) == 1
 
 
+def test_a_probe_task_that_stands_there_twice_is_named(tmp_path: Path) -> None:
+    """It counted twice, with an interval as of two tasks; `azr evaluate` refused the run's probes ever after."""
+    row = {"task_type": "deduction", "snippet": "def f(x):\n    return x + 1", "input": "1", "output": "2"}
+    mine = write_tasks(tmp_path / "mine.jsonl", [row, {**row, "input": "2", "output": "3"}, row])
+    with pytest.raises(DataError, match=r"1 task of .*mine\.jsonl stands there twice, and would count twice"):
+        consolidate(RunDir(tmp_path / "run"), 1, quiet(probe_files=[str(mine)]))
+
+
 def test_what_cannot_be_read_cannot_be_kept_out(tmp_path: Path) -> None:
     path = written(tmp_path / "evaluation.jsonl", "\ufeff" + JSONL)
     assert len(evaluation_items([path])) == 3

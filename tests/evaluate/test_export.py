@@ -237,6 +237,23 @@ def test_the_card_names_a_base_model_as_the_hub_takes_it(base: str, named: str |
     assert f"| `{shown_model(base)}`" in card
 
 
+def test_a_checkpoint_on_a_share_that_maps_no_files(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VirtualBox's and some of FUSE: such a run trained, and could not be exported."""
+    model, read = random_model(), torch.load
+    path = save_checkpoint(run, 2, model.state_dict(), model.config)
+
+    def load(file: Path, *, mmap: bool = False, **options: Any) -> Any:
+        if mmap:
+            raise RuntimeError(f"unable to mmap 123 bytes from file <{file}>: No such device (19)")
+        return read(file, **options)
+
+    monkeypatch.setattr(torch, "load", load)
+    write_model_folder(read_checkpoint(path), tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
 def test_a_damaged_checkpoint_is_not_opened(run: RunDir, tmp_path: Path) -> None:
     model = random_model()
     path = save_checkpoint(run, 2, model.state_dict(), model.config)

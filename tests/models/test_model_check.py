@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import mmap
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +189,16 @@ def test_no_content_of_a_weight_file_is_a_crash(
     (folder / "model.safetensors").write_bytes(content)
     with contextlib.suppress(ModelError):
         require_whole_files(folder)
+
+
+def test_weights_on_a_share_that_maps_no_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer, minutes later: "No such device (os error 19)", with the advice to check the files."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    assert "cannot be mapped into memory (No such device)" in refused(folder)
 
 
 def test_an_index_without_its_pieces(folder: Path) -> None:
