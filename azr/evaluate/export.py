@@ -22,6 +22,7 @@ from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, evaluate_suite
 from azr.evaluate.export_cards import model_card
 from azr.evaluate.gguf import convert_to_gguf, find_converter
+from azr.evaluate.gpu_lock import lock_folder
 from azr.evaluate.items import Item
 from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
 from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
@@ -36,6 +37,8 @@ from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
 from azr.selfplay.rows import PromptRow
 from azr.system.files import read_json, write_json_atomic, write_text_atomic
+from azr.system.hashes import text_hash
+from azr.system.locks import locked
 from azr.system.scratch import scratch_folder
 from azr.train.base_model import require_base_unchanged
 from azr.wording import counted
@@ -63,12 +66,19 @@ def export_model(
     """Exports a checkpoint of ``run`` to ``target``, which must not exist.
 
     Raises:
-        RunError: the run has no such checkpoint.
+        RunError: the run has no such checkpoint, or another export into ``target`` goes on.
         CheckpointError: it is damaged.
         ModelError: the folder exists, another model lies where the run's base model lay, or the exported
             model differs from the checkpoint in weights or probe score.
         ConfigError: a GGUF file was requested and there is no converter.
     """
+    lock = lock_folder() / f"export-{text_hash(str(target.resolve()), 12)}.lock"
+    busy = f"another export into {target} is going on; wait until it ends, or give another --out"
+    with locked(lock, 0, busy):
+        return _export(run, target, options, say)
+
+
+def _export(run: RunDir, target: Path, options: ExportOptions, say: Callable[[str], None]) -> Path:
     if target.exists():
         raise ModelError(f"{target} exists; give another --out, or remove it")
     converter = find_converter(options.llama_cpp) if options.gguf else None  # before the long work

@@ -69,6 +69,19 @@ def test_the_exported_tokenizer_splits_as_the_checkpoint_s_file_does(run: RunDir
     assert loaded.eos_token == "<|end|>"
 
 
+def test_two_exports_into_one_folder(run: RunDir, tmp_path: Path) -> None:
+    """The second removed what the first was writing, or ended at "Directory not empty"."""
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+
+    def second(_: str) -> None:
+        with pytest.raises(RunError, match=r"another export into .*out is going on"):
+            export_model(run, tmp_path / "out", UNCHECKED, quiet)
+
+    folder = export_model(run, tmp_path / "out", UNCHECKED, second)
+    assert (folder / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_named(run: RunDir, tmp_path: Path, value: float) -> None:
     """It was told that the exported weight differed from the checkpoint's: NaN is not equal to itself."""
