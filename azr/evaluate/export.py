@@ -74,11 +74,20 @@ def export_model(
     """
     lock = lock_folder() / f"export-{text_hash(str(target.resolve()), 12)}.lock"
     busy = f"another export into {target} is going on; wait until it ends, or give another --out"
+    unchecked = target.with_name(f"{target.name}.unchecked")
     with locked(lock, 0, busy):
-        return _export(run, target, options, say)
+        try:
+            return _export(run, target, unchecked, options, say)
+        except ModelError:  # for inspection
+            raise
+        except BaseException:
+            shutil.rmtree(unchecked, ignore_errors=True)
+            raise
 
 
-def _export(run: RunDir, target: Path, options: ExportOptions, say: Callable[[str], None]) -> Path:
+def _export(
+    run: RunDir, target: Path, unchecked: Path, options: ExportOptions, say: Callable[[str], None]
+) -> Path:
     if target.exists():
         raise ModelError(f"{target} exists; give another --out, or remove it")
     converter = find_converter(options.llama_cpp) if options.gguf else None  # before the long work
@@ -87,7 +96,6 @@ def _export(run: RunDir, target: Path, options: ExportOptions, say: Callable[[st
     checkpoint = find_checkpoint(run, options.step)
     say(f"{run.root.name}, step {checkpoint.step}: merging weights to {options.dtype}")
 
-    unchecked = target.with_name(f"{target.name}.unchecked")
     shutil.rmtree(unchecked, ignore_errors=True)
     with reading(checkpoint):
         write_model_folder(

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,23 @@ def test_two_exports_into_one_folder(run: RunDir, tmp_path: Path) -> None:
 
     folder = export_model(run, tmp_path / "out", UNCHECKED, second)
     assert (folder / "model.safetensors").is_file()
+
+
+def test_an_export_that_is_broken_off_leaves_nothing(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole model stayed beside the place, under another name, while it said that nothing was exported."""
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+
+    def broken_off(*_: object) -> None:
+        assert (tmp_path / "out.unchecked" / "model.safetensors").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "check_probes", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(run, tmp_path / "out", replace(UNCHECKED, check=True), quiet)
+    assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -515,6 +533,7 @@ def test_gguf_without_a_converter_says_how_to_get_one(run: RunDir, tmp_path: Pat
 
 CONVERTER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from gguf import GGUFWriter
 import numpy
