@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +144,41 @@ def lora_alpha(checkpoint: Checkpoint) -> float:
 
 
 def _saved_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What all ranks saved, joined in the type in which it was trained: verl's own merger rounds to bfloat16, in which a
+    small update is lost."""
+    import pickle
+
+    import torch
+    from torch.distributed.tensor import DTensor
+
     actor = checkpoint.path / "actor"
     ranks = _world_size(actor)
-    return _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks)
+    is_plain = ranks == 1
+
+    def load(rank: int) -> dict[str, Any]:
+        path = actor / f"model_world_size_{ranks}_rank_{rank}.pt"
+        read = partial(torch.load, path, map_location="cpu", weights_only=is_plain)
+        try:
+            try:
+                state = read(mmap=is_plain)
+            except RuntimeError as error:
+                if "unable to mmap" not in str(error):
+                    raise
+                state = read()  # a share that maps no files
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            wanted = " as plain tensors" if is_plain else ""
+            raise CheckpointError(f"{path} cannot be read{wanted}: {str(error).splitlines()[0]}") from error
+        for name, tensor in state.items():
+            if is_plain and type(tensor) is not torch.Tensor:
+                raise CheckpointError(f"{path}: {name} is a {type(tensor).__name__}, not a plain tensor")
+        return dict(state)
+
+    first = load(0)
+    # the ranks of a row of the mesh hold a whole model together; further rows hold copies of it
+    meshes = (value.device_mesh.mesh for value in first.values() if isinstance(value, DTensor))
+    row = next((mesh.shape[-1] for mesh in meshes), 1)
+    shards = [first, *(load(rank) for rank in range(1, row))]
+    return {name: _joined(actor, name, [shard.pop(name) for shard in shards]) for name in list(first)}
 
 
 def _world_size(actor: Path) -> int:
@@ -155,54 +188,6 @@ def _world_size(actor: Path) -> int:
         raise CheckpointError(
             f"{actor / 'fsdp_config.json'} does not say how many ranks saved: {error!r}"
         ) from error
-
-
-def _single_rank(actor: Path) -> dict[str, Any]:
-    import pickle
-
-    import torch
-
-    path = actor / "model_world_size_1_rank_0.pt"
-    try:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "unable to mmap" not in str(error):
-                raise
-            state = torch.load(path, map_location="cpu", weights_only=True)  # a share that maps no files
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}"
-        ) from error
-    strange = [name for name, tensor in state.items() if type(tensor) is not torch.Tensor]
-    if strange:
-        raise CheckpointError(
-            f"{path}: {strange[0]} is a {type(state[strange[0]]).__name__}, not a plain tensor"
-        )
-    return dict(state)
-
-
-def _several_ranks(actor: Path, ranks: int) -> dict[str, Any]:
-    """Joins the shards of several ranks, in the type in which they were trained: verl's own merger rounds them to
-    bfloat16, in which a small update is lost."""
-    import pickle
-
-    import torch
-    from torch.distributed.tensor import DTensor
-
-    def load(rank: int) -> dict[str, Any]:
-        path = actor / f"model_world_size_{ranks}_rank_{rank}.pt"
-        try:
-            return torch.load(path, map_location="cpu", weights_only=False)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-    first = load(0)
-    # the ranks of a row of the mesh hold a whole model together; further rows hold copies of it
-    meshes = (value.device_mesh.mesh for value in first.values() if isinstance(value, DTensor))
-    row = next((mesh.shape[-1] for mesh in meshes), 1)
-    shards = [first, *(load(rank) for rank in range(1, row))]
-    return {name: _joined(actor, name, [shard.pop(name) for shard in shards]) for name in list(first)}
 
 
 def _joined(actor: Path, name: str, parts: list[Any]) -> Any:
