@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from azr.errors import DataError, RunError
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
+from azr.system.folder_id import FolderId
 from azr.system.locks import take_lock
 from azr.system.processes import ProcessId
 
@@ -84,20 +86,34 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         # is alone.
         driver = _recorded_driver(run)
         is_dead = driver is not None and not driver.alive
-        return take_lock(run.lock, LOCK_WAIT_S if is_dead else 0, say)
+        lock = take_lock(run.lock, LOCK_WAIT_S if is_dead else 0, say)
+        if driver is None or is_dead or driver.pid == os.getpid() or _is_copy(run):
+            return lock
+        lock.release()  # another one of that name: somebody removed the file that the driver holds
+        raise _in_use(run)
     except filelock.Timeout as error:
-        driver = _recorded_driver(run)
-        holder = f" (process {driver.pid})" if driver is not None and driver.alive else ""
-        otherwise = f"Wait for it, or end it with `{command('control')} {run.root} stop`"
-        advice = suspended_driver(run) or otherwise
-        raise RunError(f"another driver is using {run.root}{holder}. {advice}") from error
+        raise _in_use(run) from error
     except OSError as error:
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error
 
 
+def _in_use(run: RunDir) -> RunError:
+    driver = _recorded_driver(run)
+    holder = f" (process {driver.pid})" if driver is not None and driver.alive else ""
+    otherwise = f"Wait for it, or end it with `{command('control')} {run.root} stop`"
+    return RunError(f"another driver is using {run.root}{holder}. {suspended_driver(run) or otherwise}")
+
+
+def _is_copy(run: RunDir) -> bool:
+    """The recorded driver is that of another folder, which this one was copied from."""
+    folder = read_state_file(run.state).folder
+    return folder is not None and not folder.is_same(FolderId.of(run.root))
+
+
 def driver_is_running(run: RunDir) -> bool:
     if not run.lock.exists():
-        return False
+        driver = _recorded_driver(run)
+        return driver is not None and driver.alive and not _is_copy(run)
     try:
         lock_run(run).release()
     except RunError as error:

@@ -141,4 +141,4 @@ def back_up_pool(run: RunDir, kept: int, keep_current: str = "") -> None:
             fsync_directory(folder)
     complete = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
     for path in complete[: max(len(complete) - kept, 0)]:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)

@@ -98,6 +98,23 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
     assert again.wait() == status
 
 
+def test_a_run_whose_lock_file_was_removed_is_driven_by_one(run: RunDir) -> None:
+    """People remove what is called a lock; the second driver ended the first one's trainer, and both went on."""
+    first = start(run)
+    run.lock.unlink()
+    assert driver_is_running(run)
+    second = Driver(run, fast_config())
+    assert second.wait() == 71
+    assert (
+        f"another driver is using {run.root} (process {first.pid})" in (run.root / "driver.log").read_text()
+    )
+    assert driver_is_running(run)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    assert not driver_is_running(run)
+    assert_nothing_left(run)
+
+
 def test_a_run_can_be_driven_from_a_thread(run: RunDir) -> None:
     """Of a notebook, which owns the signals: it was a ValueError of Python's."""
     command_trainer(run, step_s=0.0)
