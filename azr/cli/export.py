@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Sequence
 
 from azr.cli import command_parser
-from azr.cli.numbers import share, zero_or_more
+from azr.cli.numbers import difference, share
 from azr.config.paths import at_home, find
 from azr.errors import ModelError, RunError
 from azr.evaluate.adapters import export_adapters
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-check", action="store_true", help="do not measure the probe score again")
     parser.add_argument(
         "--tolerance",
-        type=zero_or_more,
+        type=difference,
         default=TOLERANCE,
         help="largest allowed difference between the two probe scores (default: %(default)s)",
     )

@@ -35,6 +35,9 @@ above_zero = _number("a number above 0", lambda value: 0 < value < math.inf)
 card_gib = _number("a card's memory, above 0 and at most 1024 GiB", lambda value: 0 < value <= 1024)
 zero_or_more = _number("0 or a number above it", lambda value: 0 <= value < math.inf)
 memory_gib = _number("a memory above 0 and at most 4096 GiB", lambda value: 0 < value <= 4096)
+difference = _number(
+    "a difference of two scores, from 0 to 1 (0.05 for 5 points)", lambda value: 0 <= value <= 1
+)
 share = _number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
