@@ -19,10 +19,13 @@ DATA_NEEDED = 6 << 30
 """Bytes of private memory: 4.1 GiB (VmData) in that run."""
 STACK_BYTES = 8 << 20
 """Of a process, as systems allow it by default."""
+JUDGED_LATER = (resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC, resource.RLIMIT_MEMLOCK)
+"""Files by ``azr.budget.advice``, processes at a start, both with what else limits them; memory is locked only where that
+is allowed."""
 
 
 def raise_limits(say: Callable[[str], None]) -> None:
-    """Of open files, the size of a file, address space, processor time and stack.
+    """Of open files, processes, the size of a file, locked memory, address space, processor time and stack.
 
     Args:
         say: called with a sentence for a limit that stays too low for some runs.
@@ -31,7 +34,9 @@ def raise_limits(say: Callable[[str], None]) -> None:
         ConfigError: a hard limit is too low for any run.
     """
     _allow_open_files()
-    _allow_file_size()
+    for which in JUDGED_LATER:
+        hard = resource.getrlimit(which)[1]
+        resource.setrlimit(which, (hard, hard))
     _allow_addresses(resource.RLIMIT_AS, "-v", ADDRESSES_NEEDED)
     _allow_addresses(resource.RLIMIT_DATA, "-d", DATA_NEEDED)
     _allow_processor_time(say)
@@ -49,12 +54,6 @@ def _allow_open_files() -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < reachable:
         resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
-
-
-def _allow_file_size() -> None:
-    """Raises the soft limit of ``ulimit -f`` as far as the hard one allows; ``azr.budget.advice`` judges what is left."""
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def file_size_gib() -> float:

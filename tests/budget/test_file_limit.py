@@ -61,13 +61,15 @@ def test_a_checkpoint_counts_too(limit: pytest.MonkeyPatch) -> None:
     assert not file_limit(config, MACHINE, whole)
 
 
-def test_a_soft_limit_is_raised() -> None:
+def test_soft_limits_are_raised() -> None:
+    """One of processes was called too low, with the advice to raise it."""
     code = (
         "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 30))\n"
+        "resource.setrlimit(resource.RLIMIT_NPROC, (300, 5000))\n"
         "from azr.system.process_limits import file_size_gib, raise_limits\n"
-        "raise_limits(print)\nprint(file_size_gib())"
+        "raise_limits(print)\nprint(resource.getrlimit(resource.RLIMIT_NPROC)[0], file_size_gib())"
     )
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True
     )
-    assert told.stdout.split()[-1] == "1.0"
+    assert told.stdout.split() == ["5000", "1.0"]
