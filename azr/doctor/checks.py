@@ -26,6 +26,7 @@ import psutil
 from azr.budget.advice import CLOSE_THEM, card_in_use, file_limit, judge_fit, room_for
 from azr.budget.fitting import fit_card
 from azr.budget.shape import shape_for
+from azr.campaign.identity_check import refusal_of_start
 from azr.commands import command
 from azr.config import Config
 from azr.config.paths import PROJECT, python_path
@@ -213,6 +214,9 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
 
 def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[Finding]:
     """What ``scripts/preflight.py`` says about the configuration, in a line."""
+    run = RunDir(runs_dir / config.name)
+    if told := refusal_of_start(run, config):
+        yield note("run", told, "")
     try:
         if local_folder(config.model.path) is not None:
             require_usable_model(config)
@@ -228,7 +232,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         yield note("model", seen, f"hf download {config.model.path}")
         return
     config = fit_card(config, machine, shape).config
-    kept = kept_keys(RunDir(runs_dir / config.name))
+    kept = kept_keys(run)
     verdict = judge_fit(config, machine, shape, room_for(config, runs_dir), kept=kept)
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""

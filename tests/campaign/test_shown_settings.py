@@ -1,4 +1,4 @@
-"""``azr run --cfg job`` and ``azr preflight`` of a run that has begun: they show a start, and say so where the run would
+"""``azr run --cfg job``, ``azr preflight`` and ``azr doctor`` of a run that has begun: they show a start, and say so where the run would
 refuse it."""
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from azr.train import model_source
 TINY = str(model_source.PROJECT / "data" / "models" / "azr-tiny")
 
 
-@pytest.mark.parametrize("words", [["run", "--cfg", "job"], ["preflight"], ["preflight", "--json"]])
+@pytest.mark.parametrize(
+    "words", [["run", "--cfg", "job"], ["preflight"], ["preflight", "--json"], ["doctor", "--quick"]]
+)
 def test_settings_that_a_run_does_not_keep_are_told(
     words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,8 +32,8 @@ def test_settings_that_a_run_does_not_keep_are_told(
     write_config(run.config, config)
 
     run_command(words[0], [*words[1:], *place])
-    told = capfd.readouterr().err
+    told = "".join(capfd.readouterr())
     assert "would be refused" in told and "name=OTHER" in told
     assert "model.lora_rank: 8 at its start, 0 now" in told and "seed: 7 at its start" in told
     run_command(words[0], [*words[1:], *place, *begun])
-    assert "refused" not in capfd.readouterr().err
+    assert "would be refused" not in "".join(capfd.readouterr())
