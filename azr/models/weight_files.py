@@ -1,4 +1,4 @@
-"""Are the files of a model folder what they seem? Headers are read, weights (but for ``same_content``) are not.
+"""Are the files of a model folder what they seem? Headers are read, weights are not.
 
 What a download leaves behind when it breaks off, what git leaves where Git LFS is not installed, and formats
 that cannot be trained from: each is one sentence with what to do.
@@ -20,6 +20,8 @@ from azr.models.other_formats import adapter_beside, adapter_in, other_format
 LFS_POINTER = b"version https://git-lfs"
 MAX_HEADER_BYTES = 100_000_000
 """What the safetensors library accepts."""
+COMPARED_BYTES = 1 << 24
+"""Read at once where two tensors are compared."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TEXT_FILES = ("tokenizer.model", "spiece.model", "merges.txt", "chat_template.jinja")
 JSON_FILES = (
@@ -170,17 +172,28 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
 
 def same_content(folder: Path, one: str, other: str) -> bool:
     """Are two tensors of a folder whose files are whole equal, byte for byte?"""
-    import torch
-    from safetensors import safe_open
+    ends = [_place(folder, name) for name in (one, other)]
+    (path, start, length), (other_path, other_start, other_length) = ends
+    if length != other_length:
+        return False
+    with path.open("rb") as file, other_path.open("rb") as other_file:
+        file.seek(start)
+        other_file.seek(other_start)
+        for done in range(0, length, COMPARED_BYTES):
+            size = min(COMPARED_BYTES, length - done)
+            if file.read(size) != other_file.read(size):
+                return False
+    return True
 
+
+def _place(folder: Path, name: str) -> tuple[Path, int, int]:
+    """The file that holds a tensor, where in it the tensor begins, and its length in bytes."""
     index = folder / INDEX
-    files = read_json_file(index)["weight_map"] if index.is_file() else {}
-
-    def content(name: str) -> torch.Tensor:
-        with safe_open(folder / files.get(name, WEIGHTS), "pt") as file:
-            return file.get_tensor(name).view(torch.uint8)
-
-    return torch.equal(content(one), content(other))
+    path = folder / (read_json_file(index)["weight_map"][name] if index.is_file() else WEIGHTS)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start, end = json.loads(file.read(length))[name]["data_offsets"]
+    return path, 8 + length + start, end - start
 
 
 def _header(path: Path) -> dict[str, Tensor]:
