@@ -90,7 +90,9 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except OSError as error:
-            print(f"The campaign stopped: {explain_os_error(error, run.root)}.", file=sys.stderr)
+            gone = f"{run.root} was renamed or removed, or its disk went away; once it is back, the same command resumes"
+            told = explain_os_error(error, run.root) if run.root.exists() else gone
+            print(f"The campaign stopped: {told}.", file=sys.stderr)
             return EXIT_FAILED
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from fake_campaign import Driver, Report, command_trainer, fake_parts, fast_config, wait_for
 
+from azr.campaign import driver as driver_module
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
 from azr.config import Config
@@ -213,6 +214,22 @@ def test_a_disk_that_goes_away_during_a_data_step(one: RunDir) -> None:
     assert driver.wait() == 71  # RunMovedError, which the command prints
     assert "Once its disk is back, the same command resumes" in (away / "run" / "driver.log").read_text()
     assert not list(disk.iterdir())
+
+
+def test_a_disk_that_goes_away_at_the_start(one: RunDir) -> None:
+    """It was "No such file or directory" alone."""
+    away = one.root.with_name("away")
+
+    def break_it() -> None:
+        def write_config(path: Path, _: Config) -> None:
+            one.root.rename(away)
+            path.write_text("")
+
+        driver_module.write_config = write_config
+
+    assert Driver(one, fast_config(), before=break_it).wait() == 1
+    assert "or its disk went away; once it is back" in (away / "driver.log").read_text()
+    assert not one.root.exists()
 
 
 def test_a_copy_of_a_run_that_was_renamed_since(one: RunDir) -> None:
