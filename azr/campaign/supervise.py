@@ -222,8 +222,11 @@ class _AttemptWatch:
         new = [item for item in self.tail.new_records() if self._is_of_this_attempt(item)]
         for record in new:
             done = max(self.ctx.state.trained_step, self.request.resume_step)
+            if self.has_trained and 0 < record.step <= done:
+                continue  # read before: somebody has saved the file anew
             # Step 0 is what probes say before any training.
-            if record.step != done + 1 and record.step != 0 and not self.wrong_start:
+            due = record.step in (0, done + 1) or (self.has_trained and self.tail.shrank)
+            if not due and not self.wrong_start:
                 self.wrong_start = f"The trainer reported step {record.step} where step {done + 1} was due."
             self.records = effective_metrics([*self.records, record])
             self.ctx.note(trained_step=record.step)
@@ -231,6 +234,7 @@ class _AttemptWatch:
             if judgement := ask_judges(self.ctx, asked_alike(self.records, self.changes), self.samples):
                 self._follow(judgement)
         if new:
+            self.tail.shrank = False
             if not self.has_trained:
                 # what trainer and engine take shows only now; a short run has no other sample
                 self.sampled_s = float("-inf")

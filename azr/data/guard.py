@@ -43,6 +43,9 @@ HASHES_FILE = "hashes.json"
 """In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
 
 
+PUT_BACK = "copy the original back, or start a new run: figures before and after cannot be compared"
+
+
 def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, sandbox: SandboxConfig) -> None:
     """Runs the configured probe tasks, unless the run has its copies already: a wrong one would count every
     right answer as wrong. The shipped ones were run by their maker.
@@ -229,10 +232,13 @@ def probe_files_in(folder: Path) -> list[Path]:
     copy of a sync client, a file by hand) was never kept out of training, and would change what scores are of.
 
     Raises:
-        DataError: the folder's hash file is damaged.
+        DataError: the folder's hash file is damaged, or one of the files is not as it was frozen.
     """
     if (folder / HASHES_FILE).exists():
-        return [folder / name for name in sorted(_hashes(folder)["probes"])]
+        frozen = _hashes(folder)["probes"]
+        for name, expected in frozen.items():
+            _check(folder / name, expected, PUT_BACK)
+        return [folder / name for name in sorted(frozen)]
     return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 
@@ -250,9 +256,7 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
         DataError: a file was changed or is gone; the message names it and says what to do.
     """
     recorded = _hashes(run.probes)
-    remedy = "copy the original back, or start a new run: figures before and after cannot be compared"
-    for name, expected in recorded["probes"].items():
-        _check(run.probes / name, expected, remedy)
+    probe_files_in(run.probes)
     known = {str(PROJECT / name): expected for name, expected in recorded["evaluation"].items()}
     added = {}
     for file in _evaluation_files(config):

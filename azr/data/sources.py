@@ -15,7 +15,7 @@ from azr.data.readers import read_rows
 from azr.data.rows import Row
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
-from azr.run.rundir import RunDir
+from azr.run.rundir import RunDir, is_run
 from azr.system.disks import missing_disk
 from azr.system.files import file_hash
 
@@ -119,6 +119,9 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
         try:
             path = find(name)
             there = path.exists()
+            if there and is_run(path):  # with probes, which nobody may train on
+                missing.append(f"{key}: {path} is a run; data.other_runs=[{name}] takes its tasks")
+                continue
             found = data_files(path) if there else []
         except OSError as error:
             missing.append(f"{key}: {error.filename or name} cannot be read: {error.strerror}")
@@ -186,8 +189,9 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[TaskSource]
         if root.resolve() == own.resolve():
             missing.append(f"data.other_runs: {root} is this run itself; remove it")
         elif not files:
+            other = "an archive is unpacked first" if root.is_file() else "data.extra_files takes other tasks"
             missing.append(
-                f"data.other_runs: {root}{where_looked(name)} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl"
+                f"data.other_runs: {root}{where_looked(name)} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl ({other})"
             )
         for file in files:
             short = f"{root.name}/{file.relative_to(root).as_posix()}"

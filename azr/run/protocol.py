@@ -243,13 +243,15 @@ class MetricsTail:
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
         self.offset = offset
+        self.shrank = False
+        """The file was shorter than at the look before: somebody emptied, rotated or saved it. For the reader to take back."""
 
     def new_records(self) -> Iterator[MetricsRecord]:
         try:
             with open(self.path, "rb") as file:
                 file.seek(0, os.SEEK_END)
-                if file.tell() < self.offset:  # truncated by a repair: start over
-                    self.offset = 0
+                if file.tell() < self.offset:
+                    self.offset, self.shrank = 0, True
                 file.seek(self.offset)
                 data = file.read()
         except FileNotFoundError:

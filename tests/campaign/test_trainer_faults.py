@@ -165,6 +165,26 @@ def test_success_is_checked_not_believed(run: RunDir, kind: str, step: int, caus
     assert_all_steps(run)
 
 
+@pytest.mark.parametrize("by", ["emptied", "rotated", "saved anew"])
+def test_metrics_that_somebody_touches_while_a_run_trains_cost_no_step(run: RunDir, by: str) -> None:
+    """logrotate, an editor: "Resuming did not restore what the checkpoint holds", and all checkpoints of the attempt were
+    put out of use."""
+    command_trainer(run, step_s=0.3)
+    driver = Driver(run, fast_config(cycles=1, steps_per_cycle=12))
+    wait_for(lambda: len(read_metrics(run)) >= 4 and read_state_file(run.state).trained_step >= 4)
+    seen = run.metrics.read_bytes().splitlines(keepends=True)
+    if by == "emptied":
+        run.metrics.write_bytes(b"")
+    elif by == "rotated":
+        run.metrics.rename(run.root / "metrics.jsonl.1")
+    else:
+        run.metrics.write_bytes(b"\xef\xbb\xbf" + b"".join(line.replace(b"\n", b"\r\n") for line in seen))
+    assert driver.wait() == 0
+    assert not incidents(run, "crash") and not incidents(run, "discard")
+    assert read_state_file(run.state).step == 12
+    assert [record.step for record in read_metrics(run)][-8:] == list(range(5, 13))
+
+
 def test_an_orphan_that_outlives_a_clean_trainer_is_ended(run: RunDir) -> None:
     finish(run, faults=[{"kind": "orphan", "cycle": 1, "attempt": 1, "step": 2}])  # checked by finish()
     assert_all_steps(run)

@@ -302,6 +302,20 @@ def test_evaluation_files_are_checked_around_each_cycle(run: RunDir, tmp_path: P
         consolidate(run, 1, config)
 
 
+def test_a_run_is_no_folder_of_data(run: RunDir, tmp_path: Path) -> None:
+    """Its frozen probes were taken as tasks to train on, and its configurations as 2,516 rows without a task."""
+    other = RunDir(tmp_path / "other")
+    for file in (other.pool_tasks, other.shard(1), other.probes / "a.jsonl"):
+        write_tasks(file, [numbered(3)])
+    other.state.write_text("{}")
+    told = rf"data\.extra_files: {other.root} is a run; data\.other_runs=\[{other.root}\] takes its tasks"
+    with pytest.raises(DataError, match=told):
+        consolidate(run, 1, quiet(extra_files=[str(other.root)]))
+    (tmp_path / "other.azr.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match="an archive is unpacked first"):
+        consolidate(run, 1, quiet(other_runs=[str(tmp_path / "other.azr.zip")]))
+
+
 def test_other_runs_join_under_their_name(run: RunDir, tmp_path: Path) -> None:
     other = RunDir(tmp_path / "friday")
     write_tasks(other.shard(1), [numbered(index, source="selfplay", cycle=1, step=7) for index in range(3)])

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from azr.config.load import load_config
+from azr.errors import DataError
 from azr.evaluate.tasks_suite import probe_suite
 from azr.selfplay.episode import Completion, SolveOutcome
-from azr.system.files import write_json_atomic, write_jsonl_atomic
+from azr.system.files import file_hash, write_json_atomic, write_jsonl_atomic
 from azr.tasks import Task, TaskType
 from azr.train.probes import (
     change_since_first,
@@ -85,12 +86,30 @@ def test_metrics_by_type_and_by_file(tmp_path: Path) -> None:
     assert not any("azr_tiny" in name for name in one_file)
 
 
+def test_a_frozen_probe_that_was_edited_is_not_asked(tmp_path: Path) -> None:
+    """By hand, in the middle of a cycle: the next trainer, and evaluations, asked it as if it were the old one."""
+    probes = tmp_path / "probes"
+    probes.mkdir()
+    lines = (PROBES / "general.jsonl").read_bytes().splitlines(keepends=True)
+    (probes / "general.jsonl").write_bytes(b"".join(lines))
+    write_json_atomic(
+        probes / "hashes.json",
+        {"probes": {"general.jsonl": file_hash(probes / "general.jsonl")}, "evaluation": {}},
+    )
+    (probes / "general.jsonl").write_bytes(b"".join(lines[1:]))
+    with pytest.raises(DataError, match=r"general\.jsonl was changed .* copy the original back"):
+        first_probe_rows(probes, tmp_path / "first.json", 12, CONFIG, lambda _: True)
+
+
 def test_a_run_asks_the_tasks_of_its_first_evaluation_to_its_end(tmp_path: Path) -> None:
     """Whatever ``train.probe_tasks`` is after a resume, and whatever files come to lie beside the frozen ones."""
     probes, kept = tmp_path / "probes", tmp_path / "first.json"
     probes.mkdir()
     (probes / "general.jsonl").write_bytes((PROBES / "general.jsonl").read_bytes())
-    write_json_atomic(probes / "hashes.json", {"probes": {"general.jsonl": "x"}, "evaluation": {}})
+    write_json_atomic(
+        probes / "hashes.json",
+        {"probes": {"general.jsonl": file_hash(probes / "general.jsonl")}, "evaluation": {}},
+    )
     first = first_probe_rows(probes, kept, 12, CONFIG, lambda _: True)
     assert len(first) == 12
     change_since_first(kept, [outcome(row, right=True) for row in first])
