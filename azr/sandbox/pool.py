@@ -121,10 +121,6 @@ class Sandbox:
         )
 
     @property
-    def workers(self) -> int:
-        return len(self._plan)
-
-    @property
     def layers(self) -> list[str]:
         """Names of the kernel's layers in force."""
         return list(self._workers[0].hello["layers"])
