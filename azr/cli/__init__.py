@@ -159,6 +159,8 @@ def _sentence(error: AzrError | OSError) -> str:
         return broken_library(error) or str(error)
     # a file that was to be written appears under a temporary name first (azr/system/files.py)
     name = re.sub(r"(^|/)\.([^/]+)\.\w{8}\.tmp$", r"\1\2", os.fsdecode(error.filename or ""))
+    if error.errno in (errno.EEXIST, errno.ENOTDIR) and os.path.isfile(name):  # noqa: PTH113
+        return f"{name} is a file, and a folder is needed there"
     where = f"{name}: " if name else ""
     told = f"{where}{os.strerror(error.errno)}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -236,7 +236,8 @@ def test_a_disk_without_room_is_a_sentence_and_leaves_nothing(tmp_path: Path) ->
         str(problems / "out.jsonl"),
         PYTHONPATH=str(ROOT),
     )
-    assert (done.returncode, done.stderr) == (2, f"convert-problems: {problems}: File exists\n")
+    told = f"convert-problems: {problems} is a file, and a folder is needed there\n"
+    assert (done.returncode, done.stderr) == (2, told)
 
 
 def test_a_run_that_may_not_be_written_gets_its_report_elsewhere(
