@@ -120,7 +120,13 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             path = find(name)
             there = path.exists()
             if there and is_run(path):  # with probes, which nobody may train on
-                missing.append(f"{key}: {path} is a run; data.other_runs=[{name}] takes its tasks")
+                is_taken = key in ("data.extra_files", "data.seeds")
+                hint = (
+                    f"data.other_runs=[{name}] takes its tasks"
+                    if is_taken
+                    else f"its probes lie in {path / 'probes'}"
+                )
+                missing.append(f"{key}: {path} is a run; {hint}")
                 continue
             found = data_files(path) if there else []
         except OSError as error:

@@ -311,6 +311,8 @@ def test_a_run_is_no_folder_of_data(run: RunDir, tmp_path: Path) -> None:
     told = rf"data\.extra_files: {other.root} is a run; data\.other_runs=\[{other.root}\] takes its tasks"
     with pytest.raises(DataError, match=told):
         consolidate(run, 1, quiet(extra_files=[str(other.root)]))
+    with pytest.raises(DataError, match=rf"{other.root} is a run; its probes lie in {other.probes}"):
+        consolidate(RunDir(tmp_path / "new"), 1, quiet(probe_files=[str(other.root)]))
     (tmp_path / "other.azr.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match="an archive is unpacked first"):
         consolidate(run, 1, quiet(other_runs=[str(tmp_path / "other.azr.zip")]))
