@@ -7,6 +7,7 @@ recipe it began with.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -132,7 +133,11 @@ def _defaults_in_file() -> dict[str, object]:
     listed = values.get("defaults") if isinstance(values, dict) else None
     found: dict[str, object] = {}
     for item in listed if isinstance(listed, list) else ():
-        found.update(item if isinstance(item, dict) else {str(item): None})
+        if not isinstance(item, str | dict) or item in (path.stem, "_global_"):
+            raise ConfigError(
+                f"{path}: {item!r} in its list 'defaults:' is no file of {CONFIG_DIR}; remove it"
+            )
+        found.update(item if isinstance(item, dict) else {item: None})
     for entry in ("defaults", *GROUPS):
         if not {entry, f"optional {entry}"} & found.keys():
             raise ConfigError(
@@ -207,7 +212,7 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     for key, value in typed.items():
         put(container, key, value)
     typed_keys = {item.partition("=")[0].lstrip("+") for item in overrides}
-    settle_automatic(container, default_container(), typed_keys | _keys_in_file())
+    settle_automatic(container, default_container(), typed_keys | _keys_in_files(recipe[-1:]))
     return container
 
 
@@ -215,8 +220,9 @@ def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
     """Raises: ConfigError: a file that is used has a slip that Hydra would not notice, or would answer with a traceback."""
     known = default_container()
     files = {CONFIG_DIR / "pipeline.yaml": (known, "")}
-    files |= {CONFIG_DIR / "recipe" / f"{name}.yaml": (known, "") for name in recipe}
-    files |= dict.fromkeys(CONFIG_DIR.glob("selfplay/*.yaml"), (known["selfplay"], "selfplay."))
+    files |= {path: (known, "") for name in recipe for path in _built_from("recipe", name)}
+    for name in _names("selfplay"):
+        files |= dict.fromkeys(_built_from("selfplay", name), (known["selfplay"], "selfplay."))
     for path, (keys, prefix) in files.items():
         values = load_yaml(path)
         if not isinstance(values, dict | None):
@@ -228,11 +234,58 @@ def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
             refuse_unknown_keys(sections, keys, line_finder(path, prefix), prefix)
 
 
-def _keys_in_file() -> set[str]:
-    """The dotted keys, one section deep, that ``configs/pipeline.yaml`` sets."""
-    values = load_yaml(CONFIG_DIR / "pipeline.yaml")
-    sections = values.items() if isinstance(values, dict) else ()
-    return {f"{name}.{key}" for name, section in sections if isinstance(section, dict) for key in section}
+def _built_from(group: str, name: str, above: tuple[str, ...] = ()) -> list[Path]:
+    """The file of a group, and those it builds on by its list ``defaults:``, the nearest first.
+
+    Raises:
+        ConfigError: the list is none, or an entry is not one that has an effect.
+    """
+    path = CONFIG_DIR / group / f"{name}.yaml"
+    first_line = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    if re.fullmatch(r"#\s*@package\s*", first_line):
+        raise ConfigError(f"{path}, line 1: write '# @package _global_', as in the recipes beside it")
+    values = load_yaml(path)
+    listed = values.get("defaults", []) if isinstance(values, dict) else []
+    example = f"write it as defaults: [{'cpu_tiny' if group == 'recipe' else 'code'}, _self_]"
+    if not isinstance(listed, list):
+        raise ConfigError(f"{path}: defaults: {listed!r} is not a list of files; {example}")
+    files = [path]
+    for item in listed:
+        if isinstance(item, dict) and len(item) == 1:
+            entry, value = next(iter(item.items()))
+            if not re.fullmatch(r"override /?selfplay", str(entry)) or not isinstance(value, str):
+                raise ConfigError(
+                    f"{path}: '- {entry}: {value}' has no effect in its list defaults:; rules of the game are chosen there by "
+                    "'- override /selfplay: NAME', and a file to build on by its name alone, '- NAME'"
+                )
+            if value not in _names("selfplay"):
+                raise ConfigError(f"{path}: {_unknown_name('selfplay', value)}")
+        elif not isinstance(item, str):
+            raise ConfigError(f"{path}: {item!r} in its list defaults: is not the name of a file; {example}")
+        elif item in (name, *above):
+            raise ConfigError(f"{path} builds on itself by its list defaults:; take {item} out of it")
+        elif item != "_self_":
+            if item not in _names(group):
+                raise ConfigError(f"{path}: {_unknown_name(group, item)}")
+            files += _built_from(group, item, (*above, name))
+    return files
+
+
+def _keys_in_files(recipe: Sequence[str]) -> set[str]:
+    """The dotted keys, one section deep, that are set by hand: in ``configs/pipeline.yaml``, and in a recipe above the one
+    whose ``budget.automatic`` it takes over."""
+    own = [CONFIG_DIR / "pipeline.yaml"]
+    for name in recipe:
+        files = _built_from("recipe", name)
+        own += itertools.takewhile(lambda path: not line_finder(path)("budget.automatic"), files[:-1])
+    keys = set()
+    for path in own:
+        values = load_yaml(path)
+        sections = values.items() if isinstance(values, dict) else ()
+        keys |= {
+            f"{name}.{key}" for name, section in sections if isinstance(section, dict) for key in section
+        }
+    return keys
 
 
 def _unknown_name(group: str, name: str) -> str:
@@ -266,10 +319,13 @@ def _place(key: str, items: Sequence[str]) -> str:
     """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that ``items`` name before
     any other that has it, too."""
     named = [
-        CONFIG_DIR / group / f"{name}.yaml" for group, _, name in (item.partition("=") for item in items)
+        path
+        for group, _, name in (item.partition("=") for item in items)
+        if group in GROUPS and name.strip("'") in _names(group)
+        for path in _built_from(group, name.strip("'"))
     ]
-    files = _yaml_files()
-    for path in sorted(files, key=lambda path: (path.parent != CONFIG_DIR, path not in named)):
+    rest = [path for path in _yaml_files() if path not in named]
+    for path in sorted([*named, *rest], key=lambda path: path.parent != CONFIG_DIR):
         first_line = path.read_text(encoding="utf-8").partition("\n")[0]
         whole = path.parent == CONFIG_DIR or "@package _global_" in first_line
         if place := line_finder(path, "" if whole else f"{path.parent.name}.")(key):

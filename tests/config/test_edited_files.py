@@ -383,3 +383,71 @@ def test_a_recipe_of_ones_own_is_named_and_its_seed_is_used(configs: Path) -> No
             load_config(["recipe=mine"])
     mine.write_text("# @package _global_\nseed: 4\n")
     assert load_config(["recipe=mine"]).config.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("defaults: cpu_tiny", "write it as defaults: [cpu_tiny, _self_]"),
+        ("defaults:", "None is not a list of files"),
+        ("defaults: {}", "is not a list of files"),
+        ("defaults:\n  -", "None in its list defaults: is not the name of a file"),
+        ("defaults: [4060]", "4060 in its list defaults: is not the name of a file"),
+        ("defaults: [mine]", "builds on itself by its list defaults:; take mine out of it"),
+        ("defaults: [other]", "builds on itself"),
+        ("defaults: [missing]", "is unknown; choose from"),
+        ("defaults: [cpu-tiny]", "write recipe=cpu_tiny"),
+        ("defaults: [{override /recipe: cpu_tiny}]", "has no effect in its list defaults:"),
+        ("defaults: [{cpu_tiny: null}]", "a file to build on by its name alone"),
+        ("defaults: [{selfplay: paper}]", "'- override /selfplay: NAME'"),
+        ("defaults: [{override /selfplay: papr}]", "selfplay=papr is unknown"),
+    ],
+)
+def test_a_list_of_defaults_that_builds_on_nothing_is_told(configs: Path, lines: str, told: str) -> None:
+    """Some ended in Hydra's tracebacks, one of 2,500 lines; others were left out without a word."""
+    mine = configs / "recipe/mine.yaml"
+    mine.write_text(f"# @package _global_\n{lines}\n")
+    (configs / "recipe/other.yaml").write_text("# @package _global_\ndefaults: [mine]\n")
+    with pytest.raises(ConfigError, match=re.escape(told)) as caught:
+        load_config(["recipe=mine"])
+    assert str(mine) in str(caught.value) or "other.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("lines", ["defaults: code", "defaults: [mine]", "defaults:\n  - ~", "defaults: [1]"])
+def test_rules_that_build_on_nothing_are_told(configs: Path, lines: str) -> None:
+    (configs / "selfplay/mine.yaml").write_text(f"{lines}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        load_config(["recipe=cpu_tiny", "selfplay=mine"])
+
+
+@pytest.mark.parametrize("entry", ["", "~", "[a]", "pipeline"])
+def test_an_odd_entry_in_the_pipelines_own_list_is_told(configs: Path, entry: str) -> None:
+    path = configs / "pipeline.yaml"
+    path.write_text(path.read_text().replace("  - selfplay:", f"  - {entry}\n  - selfplay:"))
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: .* in its list 'defaults:' is no file"):
+        load_config(["recipe=cpu_tiny"])
+
+
+def test_a_header_without_a_package_is_told(configs: Path) -> None:
+    (configs / "recipe/mine.yaml").write_text("# @package\ntrain:\n  learning_rate: 1e-5\n")
+    with pytest.raises(ConfigError, match="line 1: write '# @package _global_'"):
+        load_config(["recipe=mine"])
+
+
+def test_numbers_of_a_recipe_that_builds_on_another_stay(configs: Path) -> None:
+    """The base's ``budget.automatic`` chose others in their place."""
+    mine = configs / "recipe/mine.yaml"
+    mine.write_text("# @package _global_\ndefaults: [0_5b_16gb, _self_]\nrollout:\n  max_sequences: 48\n")
+    automatic = load_config(["recipe=mine"]).config.budget.automatic
+    assert "rollout.max_sequences" not in automatic and "train.micro_batch_tokens" in automatic
+    mine.write_text(mine.read_text() + "budget:\n  automatic: [rollout.max_sequences]\n")
+    assert load_config(["recipe=mine"]).config.budget.automatic == ["rollout.max_sequences"]
+
+
+def test_an_error_in_an_own_recipe_names_that_file(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It named a shipped recipe that has the same key."""
+    monkeypatch.delenv("MYMODEL", raising=False)
+    mine = configs / "recipe/zz.yaml"
+    mine.write_text("# @package _global_\nmodel:\n  path: ${oc.env:MYMODEL}\n")
+    with pytest.raises(ConfigError, match=re.escape(f"{mine}, line 3: model.path")):
+        load_config(["recipe=zz"])
