@@ -30,6 +30,11 @@ from azr.system.files import read_json, write_json_atomic
 from azr.system.hashes import json_hash
 
 FORMAT = 1
+_OF_THE_WHOLE_RUN = (
+    "active_s", "best_score", "best_step", "driver", "durations_s", "folder", "hours", "restarts", "rollbacks", "run_id",
+    "seed_offset", "started_unix_s", "updated_unix_s",
+)  # fmt: skip
+"""Fields that a state from an earlier cycle still says something of."""
 
 
 def state_path_previous(run: RunDir) -> Path:
@@ -82,6 +87,12 @@ def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:
             repairs.append(f"{run.state} is gone.")
         if repairs:
             repairs.append(f"Went on from {path.name}: {state.sentence}")
+        newest = rebuild_state(run)
+        if newest.cycle > state.cycle:  # a sync client or a backup has put an older file in its place
+            repairs.append(
+                f"{path.name} is of cycle {state.cycle}, and the run has begun cycle {newest.cycle}; its requests and checkpoints count."
+            )
+            state = replace(newest, **{name: getattr(state, name) for name in _OF_THE_WHOLE_RUN})
         return state, repairs
     if not repairs and not run.in_cycles("request.json"):
         return None, []

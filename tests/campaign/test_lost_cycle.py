@@ -86,3 +86,19 @@ def test_without_the_pool_too_the_ways_out_are_named(run: RunDir, what: str) -> 
     assert f"data.other_runs=[{run.root}]" in log and run.state.read_bytes() == before
     aside.rename(run.cycle(1))
     assert train(run, 2) == 0
+
+
+def test_a_state_from_an_earlier_cycle_is_no_way_back(run: RunDir) -> None:
+    """Put there by a sync client or a partial backup. The trainer refused every start ("asks for a later one"), or steps of a
+    cycle were trained under the number of another."""
+    command_trainer(run, step_s=0.0)
+    assert Driver(run, fast_config(cycles=1, steps_per_cycle=2)).wait() == 0
+    old = run.state.read_bytes()
+    assert Driver(run, fast_config(cycles=3, steps_per_cycle=2)).wait() == 0
+    run.state.write_bytes(old)
+    assert Driver(run, fast_config(cycles=4, steps_per_cycle=2)).wait() == 0
+    assert [(record.step, record.cycle) for record in read_metrics(run)] == [
+        (n, (n + 1) // 2) for n in range(1, 9)
+    ]
+    told = "state.json is of cycle 1, and the run has begun cycle 3; its requests and checkpoints count."
+    assert told in [incident.cause for incident in read_incidents(run)]
