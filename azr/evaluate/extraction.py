@@ -13,10 +13,9 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from azr.parsing import fenced_blocks, parse_solution
+from azr.parsing import fenced_blocks, is_value, marks_in_strings, parse_solution
 from azr.programs.source import SourceError, parse_program
 from azr.programs.syntax_tree import parse_tree
-from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
 from azr.tasks import TaskType
 
 MAX_CHARS = 40_000
@@ -29,6 +28,7 @@ _MAX_CALL_CHARS = 4000
 _MAX_ASSERTIONS = 8
 _ASSERTIONS = (re.compile(r"\bassert\s+([A-Za-z_]\w*\()"), re.compile(r"\b(f\()"))
 _TAGS = re.compile(r"</?(?:think|answer)>")
+_ANSWER_MARKS = re.compile(r"\[/?ANSWER\]")
 _ERROR_NAME = re.compile(r"\b(?:NoError|[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Iteration))\b")
 _PROGRAM_START = re.compile(r"(?:from|import|async|def|class)\b|@\w")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -168,7 +168,7 @@ def literal_in(task_type: TaskType, text: str, answer: str = "") -> str:
         answer: what the reply's answer tag holds, if anything; it is looked at first.
     """
     candidates = filter(None, _candidates(task_type, text[-MAX_CHARS:], answer[-MAX_CHARS:]))
-    return next((candidate for candidate in candidates if _reads(task_type, candidate)), "")
+    return next((candidate for candidate in candidates if is_value(task_type, candidate)), "")
 
 
 def expression_in(task_type: TaskType, text: str) -> str:
@@ -195,23 +195,14 @@ def expression_in(task_type: TaskType, text: str) -> str:
     return ast.unparse(ast.Call(ast.Name("f"), value.args, value.keywords))[len("f(") : -len(")")]
 
 
-def _reads(task_type: TaskType, text: str) -> bool:
-    try:
-        if task_type is TaskType.ABDUCTION:
-            parse_arguments(text)
-        else:
-            canonical_text(text)
-    except ValueReadError:
-        return False
-    return True
-
-
 def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
     word = "input" if task_type is TaskType.ABDUCTION else "output"
     bare = _TAGS.sub("\n", text)
     for part in filter(str.strip, dict.fromkeys((answer, bare))):
-        yield from _tagged(task_type, part)
         solution = parse_solution(task_type, part)
+        if isinstance(solution, str) and (part == answer or solution == part.strip()):
+            yield solution  # before marks are looked for, which may stand inside it
+        yield from _tagged(task_type, text if part == bare else part)
         if isinstance(solution, str):
             yield from _variants(task_type, solution)
         for block in reversed(list(fenced_blocks(part, open_end=True))):
@@ -225,6 +216,11 @@ def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
 
 def _tagged(task_type: TaskType, text: str) -> Iterator[str]:
     """Of ``[ANSWER] assert f(x) == y [/ANSWER]`` the part that was asked for, opened or closed as it may be."""
+    opened = text.partition("[ANSWER]")[2] if "[ANSWER]" in text else text
+    for whole in (opened.rpartition("[/ANSWER]")[0], opened):
+        marks = len(_ANSWER_MARKS.findall(whole))
+        if marks and marks_in_strings(_ANSWER_MARKS, whole.strip()) >= marks:  # they belong to the value
+            yield from _variants(task_type, whole)
     if "[ANSWER]" in text:
         text = text.rsplit("[ANSWER]", 1)[1]
     elif "[/ANSWER]" not in text:
@@ -236,6 +232,7 @@ def _variants(task_type: TaskType, text: str) -> Iterator[str]:
     """A candidate as it stands, without markdown around it, and the asked side of an assertion or call in it."""
     text = text.strip()
     plain = re.sub(r"^(?:[-*>]|\d+[.)])\s+", "", text).strip("*` ").rstrip(".").strip("*` ")
+    yield text
     for each in dict.fromkeys((text, plain)):
         sides = _assertion_sides(each)
         if sides is None:

@@ -5,8 +5,8 @@ is one of ``REASONS`` (counted in the metrics as ``data/rejected/<reason>``).
 """
 
 from azr.parsing.proposal import parse_proposal
-from azr.parsing.response import Block, Response, fenced_blocks, split_response
-from azr.parsing.solution import parse_solution
+from azr.parsing.response import Block, Response, fenced_blocks, marks_in_strings, split_response
+from azr.parsing.solution import is_value, parse_solution
 
 REASONS = {
     "no_answer": "the response has no answer tag, or nothing in it",
@@ -30,6 +30,8 @@ __all__ = [
     "Block",
     "Response",
     "fenced_blocks",
+    "is_value",
+    "marks_in_strings",
     "parse_proposal",
     "parse_solution",
     "split_response",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import bisect
 import re
 import warnings
 from collections.abc import Iterator
@@ -41,7 +43,8 @@ class Response:
 def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Response:
     """Splits a response; ``prefix`` is what the prompt already wrote of it (an open think tag).
 
-    The answer is what follows the last ``<answer>``, up to the next ``</answer>`` or the end.
+    The answer is what follows the last ``<answer>``, up to the next ``</answer>`` or the end. Tags inside strings
+    of an answer's value or program are text.
 
     Args:
         strict: good form is each of the four tags exactly once, in order, and nothing but white space before,
@@ -49,8 +52,10 @@ def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Resp
             ``...</answer></think></answer>`` and a second answer, too.
     """
     whole = (prefix + text).lstrip()
-    start = whole.rfind(ANSWER_OPEN)
-    answer = "" if start < 0 else whole[start + len(ANSWER_OPEN) :].split(ANSWER_CLOSE, 1)[0]
+    start, end, quoted = _answer_span(whole)
+    answer = whole[start:end]
+    if quoted:
+        whole = whole[:start] + whole[end:]  # its tags are not the response's
     start = whole.rfind(THINK_OPEN)
     thought = whole if start < 0 else whole[start + len(THINK_OPEN) :].split(THINK_CLOSE, 1)[0]
     middle = _MIDDLE.search(whole) if whole.startswith(THINK_OPEN) else None
@@ -58,6 +63,59 @@ def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Resp
     if strict and format_ok:
         format_ok = _TAGS.findall(whole) == _IN_ORDER and whole.rstrip().endswith(ANSWER_CLOSE)
     return Response(thought=thought.strip(), answer=answer.strip("\n"), format_ok=format_ok)
+
+
+def _answer_span(whole: str) -> tuple[int, int, bool]:
+    """Where the last answer begins and ends, and whether there are tags inside it that are text; 0, 0 without one."""
+    closings = [match.start() for match in re.finditer(ANSWER_CLOSE, whole)]
+    span, position, unchecked_chars = (0, 0, False), 0, _MAX_CHECKED_CHARS
+    while (opening := whole.find(ANSWER_OPEN, position)) >= 0:
+        start = position = opening + len(ANSWER_OPEN)
+        later = closings[bisect.bisect(closings, start - 1) :][:_MAX_CLOSINGS]
+        span = (start, later[0] if later else len(whole), False)
+        for end in later:
+            answer = whole[start:end]
+            if _TAGS.search(answer):
+                unchecked_chars -= len(answer)
+                if unchecked_chars >= 0 and _tags_are_text(answer):
+                    span, position = (start, end, True), end
+                    break
+    return span
+
+
+def _tags_are_text(answer: str) -> bool:
+    """Whether an answer is a value, or holds blocks, with all of its tags inside strings."""
+    tags = len(_TAGS.findall(answer))
+    return any(
+        sum(marks_in_strings(_TAGS, *_source(each.text, each.label)) for each in blocks) >= tags
+        for blocks in ([Block("input", answer)], fenced_blocks(answer))
+    )
+
+
+def marks_in_strings(marks: re.Pattern[str], source: str, mode: str = "exec") -> int:
+    """How often ``marks`` matches inside the strings of a Python text; 0 where the text does not parse."""
+    tree = _tree(source, mode)
+    values = (each.value for each in ast.walk(tree) if isinstance(each, ast.Constant)) if tree else ()
+    return sum(len(marks.findall(str(value))) for value in values if isinstance(value, (str, bytes)))
+
+
+def _source(content: str, label: str) -> tuple[str, str]:
+    """A block's content as Python text, and the mode to parse it in; empty for prose."""
+    kind = label.split("_")[0]
+    if kind in ("", "python", "python3", "py"):
+        return content.strip("\n"), "exec"
+    if kind == "input":
+        return f"f({content}\n)", "eval"
+    return (f"({content}\n)", "eval") if kind == "output" else ("", "exec")
+
+
+def _tree(source: str, mode: str) -> ast.AST | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return parse_tree(source, mode)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -146,22 +204,8 @@ class _Scanner:
         return (at_line_start or candidates)[0]
 
     def makes_sense(self, content: str, label: str) -> bool:
-        kind = label.split("_")[0]
-        if kind in ("", "python", "python3", "py"):
-            source, mode = content.strip("\n"), "exec"
-        elif kind == "input":
-            source, mode = f"f({content}\n)", "eval"
-        elif kind == "output":
-            source, mode = f"({content}\n)", "eval"
-        else:
-            return False  # prose: the line rule decides
+        source, mode = _source(content, label)
         self.unchecked_chars -= len(source)
-        if not content.strip() or self.unchecked_chars < 0:
-            return False
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                parse_tree(source, mode)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-        return True
+        if not source or not content.strip() or self.unchecked_chars < 0:
+            return False  # of prose the line rule decides
+        return _tree(source, mode) is not None
