@@ -3,10 +3,12 @@ external script."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -62,11 +64,17 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     # reports of several runs share a folder
     page = PAGE_NAME if output is None else f"{path.stem}-{PAGE_NAME}"
     transcripts = read_sample(root)
-    link = page if transcripts.items else ""
+    link = _link(page) if transcripts.items else ""
     if link:
-        write_text_atomic(path.parent / page, render_transcripts(summary.name, transcripts))
+        text = render_transcripts(summary.name, transcripts, report=_link(path.name))
+        write_text_atomic(path.parent / page, text)
     write_text_atomic(path, render_report(summary, stats, config, transcripts.items, link))
     return path
+
+
+def _link(file_name: str) -> str:
+    """A file beside a page as its address: ``#``, ``?``, ``%`` and ``:`` mean something in one."""
+    return quote(os.fsencode(file_name))
 
 
 def report_config(summary: RunSummary) -> ReportConfig:

@@ -173,7 +173,11 @@ def evenly_spaced(transcripts: list[Transcript], count: int) -> list[Transcript]
     return [transcripts[min(int((index + 1) * stride) - 1, len(transcripts) - 1)] for index in range(count)]
 
 
-def render_transcripts(name: str, sample: TranscriptSample) -> str:
+def render_transcripts(name: str, sample: TranscriptSample, report: str) -> str:
+    """
+    Args:
+        report: the address of the report that leads here, to go back.
+    """
     shown = evenly_spaced(sample.items, MAX_SHOWN)
     entries = [
         asdict(item)
@@ -196,6 +200,7 @@ def render_transcripts(name: str, sample: TranscriptSample) -> str:
     }
     page = {
         "name": name,
+        "report": report,
         "entries": entries,
         "choices": choices,
         "total": f"{'' if sample.exact else 'about '}{sample.total:,}",

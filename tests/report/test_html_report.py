@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import platform
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from synthetic_run import HOSTILE, write_synthetic_run
@@ -464,6 +466,16 @@ def test_reports_of_two_runs_in_one_folder_keep_their_transcripts(tmp_path: Path
         "two.html",
     ]
     assert "one-transcripts.html" in (out / "one.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["plain.html", "a#1 50%?|x.html", "a:b.html", 'über & "q".html', None])
+def test_a_report_and_its_transcripts_lead_to_each_other(tmp_path: Path, name: str | None) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=4)
+    report = write_report(run.root, output=tmp_path / name if name else None)
+    transcripts = report.with_name(f"{report.stem}-transcripts.html" if name else "transcripts.html")
+    for page, other in ((report, transcripts), (transcripts, report)):
+        links = re.findall(r'<a [^>]*href="([^"#][^"]*)"', page.read_text(encoding="utf-8"))
+        assert [urljoin(page.as_uri(), html.unescape(link)) for link in links] == [other.as_uri()]
 
 
 def test_where_a_start_went_is_in_the_report(tmp_path: Path) -> None:
