@@ -127,7 +127,7 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}{percent}"
     if first["type"] in _NO_NUMBER:
         whole = "int" in first["type"] or _plain(hint) is int
-        is_off = wanted == NOT_NEGATIVE and str(value).lower() in _OFF
+        is_off = wanted.startswith((NOT_NEGATIVE, "from 0 to")) and str(value).lower() in _OFF
         off = ". 0 switches off what can be (docs/configuration.md says what it means)" if is_off else ""
         return (
             f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}{off}"

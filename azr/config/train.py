@@ -28,8 +28,8 @@ class ModelConfig(Section, place="model"):
     """Weights of the frozen base under adapters: ``plain``, or ``int4`` (4.25 bits a weight, Llama, Qwen2 and
     Qwen3). A plain model is quantised once, before the first step, and the result is kept in the cache; a
     checkpoint that is int4 already is used as it is (docs/quantised.md)."""
-    lora_rank: NonNegativeInt = 0
-    """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
+    lora_rank: Annotated[int, Ge(0), Le(512)] = 0
+    """Rank of LoRA adapters on all linear layers; 0 trains every weight. vLLM's engine takes ranks up to 512."""
     lora_alpha: int = 64
     """LoRA scale; read only when ``lora_rank`` is above 0."""
     trust_remote_code: bool = False

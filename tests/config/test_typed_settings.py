@@ -291,6 +291,8 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
             "^train.max_failed_rollouts is 5; it must be a share from 0 to 1; 5 % is 0.05$",
         ),
         ("monitor.max_logprob_mismatch=0", "^monitor.max_logprob_mismatch is 0; it must be above 0$"),
+        ("model.lora_rank=1000", "^model.lora_rank is 1000; it must be from 0 to 512$"),
+        ("model.lora_rank=off", "^model.lora_rank is 'off'; it must be a whole number. 0 switches off"),
         ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it must be at least 1$"),
         ("data.reexecute=often", "^data.reexecute is 'often': input should be 'never', 'once' or 'always'$"),
         ("campaign.hours=nan", "^campaign.hours is nan; it must be a finite number$"),

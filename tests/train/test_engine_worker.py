@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 from azr.config.load import load_config
 from azr.config.paths import PROJECT
+from azr.errors import ConfigError
 from azr.train.verl import engine_worker
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import (
@@ -186,6 +187,15 @@ def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkey
     worker.model_runner = SimpleNamespace(lora_manager=SimpleNamespace(_adapter_manager=manager))
     worker.update_weights_from_ipc(base_sync_done=False)
     assert seen == [(None, {"base_sync_done": False})]
+
+
+def test_the_highest_rank_of_adapters_is_the_engines():
+    from vllm.config.lora import MaxLoRARanks
+
+    highest = max(get_args(MaxLoRARanks))
+    load_config(["recipe=cpu_tiny", f"model.lora_rank={highest}"])
+    with pytest.raises(ConfigError, match=f"from 0 to {highest}"):
+        load_config(["recipe=cpu_tiny", f"model.lora_rank={highest + 1}"])
 
 
 MERGED = ("rollout.merge_adapters=true",)
