@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -149,14 +150,15 @@ def require_sound(path: Path, *, hashes: bool = True, only: str | tuple[str, ...
 
 
 def _file_problem(file: Path, entry: dict[str, Any], *, hashes: bool) -> str:
+    shown = f"{file}, a link to {file.readlink()}," if file.is_symlink() else f"{file}"
     try:
         size = file.stat().st_size
         if size != entry["bytes"]:
-            return f"{file} has {size} bytes, its manifest says {entry['bytes']}"
+            return f"{shown} has {size} bytes, its manifest says {entry['bytes']}"
         if hashes and _hash_once(file) != entry["blake2b"]:
-            return f"{file} has its {size} bytes, but not the content that its manifest records"
+            return f"{shown} has its {size} bytes, but not the content that its manifest records"
     except OSError as error:
-        return f"{file} cannot be read: {error.strerror}"
+        return f"{shown} cannot be read: {error.strerror}"
     return ""
 
 
@@ -364,6 +366,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _discard(path: Path) -> None:
     """Takes a checkpoint out of sight by one rename, then deletes it; one that cannot be renamed by removing its manifest first."""
+    _give_links_their_files(path)
     trash = path.with_name(f".trash-{path.name}")
     _remove(trash)
     try:
@@ -376,6 +379,7 @@ def _discard(path: Path) -> None:
 
 def _put_aside(path: Path, prefix: str) -> Path:
     """Renames a checkpoint, in place of what was put aside under that name before."""
+    _give_links_their_files(path)
     aside = path.with_name(f"{prefix}{path.name}")
     _remove(aside)
     try:
@@ -385,6 +389,22 @@ def _put_aside(path: Path, prefix: str) -> Path:
             raise
         shutil.move(path, aside)  # a container's overlay renames no folder of the image's
     return aside
+
+
+def _give_links_their_files(path: Path) -> None:
+    """Equal files of a run that a deduplicating tool has made links into a checkpoint which goes become files again."""
+    below = itertools.chain(os.walk(path.parents[1]), os.walk(path.parent))  # which may be on another disk
+    for link in (Path(folder, name) for folder, _, names in below for name in names):
+        if not link.is_symlink() or path in link.parents or not link.is_file():
+            continue
+        if link.resolve().is_relative_to(path.resolve()):
+            spare = link.with_name(f".{link.name}.tmp")
+            spare.unlink(missing_ok=True)
+            try:
+                os.link(link.resolve(), spare)  # takes no room
+            except OSError:
+                shutil.copy2(link, spare)
+            os.replace(spare, link)
 
 
 def _remove(path: Path) -> None:

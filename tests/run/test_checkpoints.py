@@ -219,6 +219,35 @@ def test_a_checkpoint_that_cannot_be_deleted_stays_and_ends_no_run(
     assert repair_checkpoints(run) == [] and [item.step for item in list_checkpoints(run)] == [3]
 
 
+@pytest.mark.parametrize("hard_links", [True, False])
+@pytest.mark.parametrize("goes", ["pruned", "rolled back"])
+def test_links_of_a_deduplicating_tool_outlive_the_checkpoint_that_they_lead_into(
+    run: RunDir, goes: str, hard_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pruning left kept checkpoints with links to nothing, without a word."""
+    if not hard_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "not here")))
+    kept, gone = (publish(run, step).path for step in ((2, 1) if goes == "pruned" else (1, 2)))
+    outside = run.root / "cycles" / "kept.jsonl"
+    outside.parent.mkdir()
+    for link, name in ((kept / "actor/model.pt", "actor/model.pt"), (outside, "buffer.jsonl")):
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(gone / name, link.parent) if hard_links else gone / name)
+    if goes == "pruned":
+        assert prune_checkpoints(run, keep_last=1) == [1]
+    else:
+        assert reject_checkpoints_after(run, 1) == [2]
+    assert not checkpoint_problems(kept) and outside.read_text() == "{}\n"
+    assert not any(path.is_symlink() for path in (*kept.rglob("*"), outside))
+
+
+def test_a_file_that_is_a_link_to_nothing_is_called_one(run: RunDir) -> None:
+    model = publish(run, 1).path / "actor" / "model.pt"
+    model.unlink()
+    model.symlink_to("../gone.pt")
+    assert "model.pt, a link to ../gone.pt, cannot be read" in checkpoint_problems(run.checkpoint(1))[0]
+
+
 def test_full_disk_while_publishing_leaves_the_old_one(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(run, 1)
     staging = staging_dir(run, 2)
