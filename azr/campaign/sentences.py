@@ -32,8 +32,9 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
         lines.append(f"The report: {folder}/report.html")
     if state.step:
         which, option = ("latest", " --step latest") if state.best_step is None else ("best", "")
+        suite = " --suite humaneval" if run.lacks_probes else ""
         lines.append(
-            f"To compare it with the model it started from: {command('evaluate')} {folder}@0 {folder}@{which}"
+            f"To compare it with the model it started from: {command('evaluate')} {folder}@0 {folder}@{which}{suite}"
         )
         lines.append(f"To take the model home: {command('export')} {folder}{option} --out my-model")
     with suppress(OSError):  # a terminal that is gone

@@ -200,10 +200,12 @@ def headline(summary: RunSummary) -> tuple[str, Tone]:
         return "No training step has finished yet, so there is nothing to judge.", Tone.NEUTRAL
     change = deciding_change(summary)
     if change is None:
-        return (
-            "Not known yet: the frozen probes were measured fewer than twice, and the self-play reward cannot tell.",
-            Tone.NEUTRAL,
+        missing = (
+            "Not known: this run has no frozen probes"
+            if RunDir(summary.root).lacks_probes
+            else "Not known yet: the frozen probes were measured fewer than twice"
         )
+        return f"{missing}, and the self-play reward cannot tell.", Tone.NEUTRAL
     at = f" at step {change.last_step}" if change.last_step < summary.step else ""
     since = f" at step {change.first_step}" if change.first_step else ""
     numbers = f"from {percent(change.first)}{since} to {percent(change.last)}{at} on {change.probes}"
@@ -362,8 +364,9 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         root = shown_path(summary.root)
         model, tasks = (shlex.quote(f"{summary.name}-{what}") for what in ("model", "tasks"))
         which, option = ("best", "") if table.has(names.PROBE_ALL) else ("latest", " --step latest")
+        suite = "humaneval" if RunDir(summary.root).lacks_probes else "probes"
         lines.append(
-            f"Measure the {which} checkpoint against the start: `{command('evaluate')} {root}@0 {root}@{which} --suite probes`"
+            f"Measure the {which} checkpoint against the start: `{command('evaluate')} {root}@0 {root}@{which} --suite {suite}`"
         )
         lines.append(f"Take the model home: `{command('export')} {root}{option} --out {model}`")
         lines.append(f"Take the tasks home: `{command('export')} {root} --out {tasks} --tasks`")

@@ -41,6 +41,11 @@ class RunDir:
     latest_checkpoint = _Below("checkpoints/latest.json")
     report = _Below("report.html")
 
+    @property
+    def lacks_probes(self) -> bool:
+        """Whether the run has frozen its probes, and there were none (``data.probe_files=[]``)."""
+        return self.probes.is_dir() and not any(self.probes.glob("*.jsonl"))
+
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}"
 

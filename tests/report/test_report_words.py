@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from synthetic_run import write_synthetic_run
 
+from azr.campaign.sentences import say_the_end
+from azr.campaign.state import CampaignState, State
+from azr.config.selfplay import SelfPlayConfig
+from azr.evaluate.suites import build_suite, styles_of
 from azr.report.charts import percent_tick, plain_number, tick_texts
 from azr.report.html import write_comparison, write_report
 from azr.report.pages import code_spans
@@ -43,6 +47,29 @@ def test_the_commands_that_a_finished_run_advises_are_accepted(tmp_path: Path) -
         ]:
             if "my run" in text and not text.startswith("my run-"):
                 assert Path(text.partition("@")[0]) == run.root, "the path stays whole in a shell"
+
+
+def test_the_commands_of_a_run_without_probes_ask_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``data.probe_files=[]``: they were refused, with "no probe tasks there"."""
+    run = write_synthetic_run(tmp_path / "run", steps=4)
+    records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for record in records:
+        record["values"] = {key: value for key, value in record["values"].items() if "probe" not in key}
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    run.probes.mkdir(exist_ok=True)
+    for file in run.probes.iterdir():
+        file.unlink()
+    verdict = judge_run(read_summary(run.root), read_task_stats(run.root, 1))
+    assert verdict.headline.startswith("Not known: this run has no frozen probes, and")
+    say_the_end(run, CampaignState(state=State.DONE, step=4))
+    told = "\n".join(line.replace("`", "\n") for line in verdict.advice) + "\n" + capsys.readouterr().out
+    commands = [shlex.split(line) for line in re.findall(r"python \S+evaluate\.py .*", told)]
+    assert len(commands) == 2
+    for words in commands:
+        for suite in _parser("evaluate.py").parse_args(words[2:]).suites or ["probes"]:
+            assert build_suite(suite, SelfPlayConfig(), style=styles_of(suite)[0], run=run).items
 
 
 @pytest.mark.parametrize(("limit", "said"), [("0.01", True), ("0.05", False), (None, True)])
