@@ -82,14 +82,6 @@ def test_a_value_in_the_authors_form_is_read_back(values, task_type):
         assert answer_in(task_type, reply) == value
 
 
-def test_tags_in_the_strings_of_a_program_are_text() -> None:
-    program = "def f(x):\n    return x.split('</answer>')[0] + '<answer>'"
-    response = split_response(
-        f"well</think><answer>\n```python\n{program}\n```\n</answer>", "<think>", strict=True
-    )
-    assert response.format_ok and parse_solution(TaskType.INDUCTION, response.answer) == program
-
-
 @pytest.mark.parametrize(
     ("reply", "answer", "format_ok"),
     [
