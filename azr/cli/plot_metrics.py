@@ -120,7 +120,8 @@ def main(words: Sequence[str]) -> int:
             f"--out {options.out}: the picture is a PNG file; name one that ends in .png (its CSV is written beside it)"
         )
     csv_file = options.out.with_suffix(".csv")
-    refuse_foreign(options.out, b"\x89PNG")
+    # any picture begins alike, so its CSV says whose it is
+    refuse_foreign(options.out, b"\x89PNG" if csv_file.is_file() else b"\x89PNG without its CSV")
     refuse_foreign(csv_file, b"run,step,")
     runs = [options.run, *options.beside]
     if len({run.resolve() for run in runs}) < len(runs):

@@ -39,7 +39,7 @@ TAIL = 20
 MAX_INCIDENTS = 200
 MAX_VERDICTS = 60
 COMPARISON_NAME = "comparison.html"
-_BEGINNING = b"<!doctype html>"
+_BEGINNING = b"<!doctype html><!-- azr -->"
 
 
 def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
@@ -66,6 +66,8 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     transcripts = read_sample(root)
     link = _link(page) if transcripts.items else ""
     if link:
+        if output is not None:
+            refuse_foreign(path.parent / page, _BEGINNING)
         text = render_transcripts(summary.name, transcripts, report=_link(path.name))
         write_text_atomic(path.parent / page, text)
     write_text_atomic(path, render_report(summary, stats, config, transcripts.items, link))

@@ -94,25 +94,24 @@ def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
     begins with it.
 
     Raises:
-        ModelError: there is no template, or it refuses the messages.
+        ModelError: there is no template, or it refuses the messages, or leaves some out, or changes them.
     """
-    system = next((content for role, content in messages if role == "system"), "").strip()
-    refusal = ""
-    if system:
+    refusals = []
+    has_system = any(role == "system" and content.strip() for role, content in messages)
+    for tried in ([messages] if has_system else []) + [_without_system(messages)]:
         try:
-            text = _rendered(tokenizer, messages)
-            if system in text:
-                return text
+            text = _rendered(tokenizer, tried)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
-            refusal = f" ({error})"
-    try:
-        return _rendered(tokenizer, _without_system(messages))
-    except (jinja2.TemplateError, TypeError, ValueError) as error:
-        name = getattr(tokenizer, "name_or_path", "the tokenizer")
-        raise ModelError(
-            f"the chat template of {name} refuses a plain question: {error or type(error).__name__}{refusal}; "
-            "use a frame without chat messages (selfplay.frame=paper or compact), or another model"
-        ) from error
+            refusals.append(str(error) or type(error).__name__)
+            continue
+        if all(content.strip() in text for _, content in tried):
+            return text
+        refusals.append(f"it makes {text[:120]!r} of it, in which the question does not stand as it is")
+    name = getattr(tokenizer, "name_or_path", "the tokenizer")
+    raise ModelError(
+        f"the chat template of {name} refuses a plain question: {'; '.join(dict.fromkeys(reversed(refusals)))}; "
+        "use a frame without chat messages (selfplay.frame=paper or compact), or another model"
+    )
 
 
 def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:

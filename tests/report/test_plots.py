@@ -169,6 +169,26 @@ def test_a_file_of_the_users_is_not_written_over(tmp_path: Path, capsys: pytest.
         assert run_command("report", [*runs, "--output", str(tmp_path / "c.html")]) == 0
 
 
+def test_pages_and_pictures_of_the_users_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page of theirs begins as ours did, a picture as any, and ``r-transcripts.html`` was not looked at."""
+    run = str(write_synthetic_run(tmp_path / "one", steps=3).root)
+    report = ["report", run, "--output", str(tmp_path / "r.html")]
+    for name, content, words in (
+        ("r.html", b"<!doctype html>\n<title>mine</title>", report),
+        ("r-transcripts.html", b"notes", report),
+        ("p.png", b"\x89PNG\r\n", ["plot-metrics", run, "time_s/step", "--out", str(tmp_path / "p.png")]),
+    ):
+        mine = tmp_path / name
+        mine.write_bytes(content)
+        assert run_command(words[0], words[1:]) == 2
+        assert f"{mine} exists and is something else" in capsys.readouterr().err
+        assert mine.read_bytes() == content
+        mine.unlink()
+        assert run_command(words[0], words[1:]) == run_command(words[0], words[1:]) == 0
+
+
 def test_a_picture_is_drawn_inside_of_a_notebook(tmp_path: Path) -> None:
     """Whose kernel hands on a backend that exists only in it."""
     run = write_synthetic_run(tmp_path / "run", steps=3)

@@ -99,6 +99,25 @@ def test_a_template_that_takes_no_question(template: str) -> None:
         prompt_token_ids(tokenizer(template=template), CHAT)
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ m['role'] }}: {% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}"
+        "{% endif %}{% endfor %}{% endfor %}",
+        "{% for m in messages %}{% if m['role'] == 'human' %}{{ m['content'] }}{% endif %}{% endfor %}ASSISTANT:",
+        "{% for m in messages %}{{ m['content'] | e }}{% endfor %}",
+        "{% for m in messages %}{{ m['content'] | replace('\n', ' ') }}{% endfor %}",
+        "a fixed text",
+        "",
+    ],
+)
+def test_a_template_that_leaves_the_question_out_or_changes_it(template: str) -> None:
+    """Every task was then asked with the same words, and the score was 0.0 % without another one."""
+    prompt = Prompt(messages=(("user", "if a < b:\n    return 'x'"),), raw=False)
+    with pytest.raises(ModelError, match=r"question does not stand as it is.*selfplay\.frame=paper"):
+        prompt_token_ids(tokenizer(template=template), prompt)
+
+
 @pytest.mark.parametrize("opened", ["<think>\\n", "<think>", "<think>\\n\\n"])
 def test_a_template_that_opens_the_thought_leaves_that_to_the_frame(opened: str) -> None:
     """DeepSeek-R1's distills and Qwen3 Thinking: else the thought would be opened twice, or nowhere that the
