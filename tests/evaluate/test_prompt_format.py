@@ -126,7 +126,7 @@ def test_a_template_that_changes_the_question_is_said(chat_model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(chat_model)
     tokenizer.chat_template = "{{ messages[-1].content | lower }}"
     tokenizer.save_pretrained(chat_model)
-    with pytest.raises(ModelError, match="does not hold a question once"):
+    with pytest.raises(ModelError, match="question does not stand as it is"):
         prompt_format_of(chat_model, config("chat"))
     with pytest.raises(ConfigError):
         prompt_format_of(chat_model, config("/no/frame"))
