@@ -38,9 +38,8 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        is_main = (
-            threading.current_thread() is threading.main_thread()
-        )  # of a notebook, a program of somebody's
+        # a notebook or a program of somebody's may run this in another thread
+        is_main = threading.current_thread() is threading.main_thread()
         for number in (signal.SIGINT, signal.SIGXCPU, *SIGNALS) if is_main else ():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
