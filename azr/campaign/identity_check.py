@@ -56,8 +56,13 @@ def settle_identity(run: RunDir, config: Config) -> str:
                 f"one from now on (content {now.model_hash[:8]})."
             )
         return ""
-    if recorded.content != now.content:  # a hub model that had to be fetched first
-        raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
+    if recorded.content != now.content:
+        if _has_used_its_model(run):  # a hub model that had to be fetched first
+            raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
+        write_identity(run, now)
+        return (
+            f"{run.root.name} has trained nothing yet; it begins with the model that is in {now.folder} now."
+        )
     if recorded.frame != now.frame:
         recorded = replace(recorded, frame=now.frame)
         write_identity(run, recorded)
@@ -91,18 +96,20 @@ def require_same_run(run: RunDir, config: Config) -> None:
 
     folder = local_folder(config.model.path)
     differing: list[Difference] = []
+    used = _has_used_its_model(run)
     if recorded is None:
         before = read_config(configs[0])
         recorded, now = _as_configured(before), _as_configured(config)
-        if recorded.model != now.model and (folder is None or folder != folder_on_disk(before.model.path)):
+        is_another = folder is None or folder != folder_on_disk(before.model.path)
+        if used and recorded.model != now.model and is_another:
             differing.append(_difference("model.path", recorded.model, now.model))
     elif folder is None:  # a hub model, known by its name until it is fetched
         now = RunIdentity.of(config, Path(recorded.folder), recorded.content)
-        if recorded.model != now.model and not _is_cached(config.model.path, recorded.content):
+        if used and recorded.model != now.model and not _is_cached(config.model.path, recorded.content):
             differing.append(_difference("model.path", recorded.model, now.model))
     else:
         now = identify(config, recorded)
-        if recorded.content != now.content:
+        if used and recorded.content != now.content:
             differing.append(_model_difference(recorded, now))
 
     for name, key in SETTINGS.items():
@@ -121,6 +128,14 @@ def refusal_of_start(run: RunDir, config: Config) -> str:
     except AzrError as error:
         return f"A run with these settings would be refused: {error}"
     return ""
+
+
+def _has_used_its_model(run: RunDir) -> bool:
+    """Whether anything in the run came from its model: one that was refused while it loaded left nothing, and may be
+    repaired or replaced."""
+    scores = (run.first_probe_scores, run.first_verdict_scores, run.metrics)
+    written = [*scores, *run.in_cycles("shard.jsonl").values(), *run.in_cycles("transcripts.jsonl").values()]
+    return any(run.checkpoints.glob("*")) or any(path.exists() and path.stat().st_size for path in written)
 
 
 def _is_moved_frame(run: RunDir, now: str) -> bool:

@@ -46,8 +46,12 @@ def copy_of_tiny(folder: Path, *, noise: bool = False) -> Path:
     return folder
 
 
-def begin(run: RunDir, *settings: str) -> Config:
-    """A run with state, configuration and an attempt, begun with these settings."""
+def begin(run: RunDir, *settings: str, used: bool = True) -> Config:
+    """A run with state, configuration and an attempt, begun with these settings.
+
+    Args:
+        used: its model has answered the probes.
+    """
     config = load_config(
         [f"runs_dir={run.root.parent}", f"name={run.root.name}", "recipe=cpu_tiny", *settings]
     ).config
@@ -56,6 +60,8 @@ def begin(run: RunDir, *settings: str) -> Config:
     write_config(run.config, config)
     run.state.write_text("{}")
     run.attempt(1, 1).mkdir(parents=True)
+    if used:
+        run.first_probe_scores.write_text("{}")
     return config
 
 
@@ -196,6 +202,29 @@ def test_a_model_that_was_replaced_in_its_folder_is_told(run: RunDir, tmp_path: 
         base_folder(run, config)
     with pytest.raises(ModelError, match="the model card cannot name it"):
         require_base_unchanged(run)
+
+
+def test_a_model_that_nothing_came_from_may_be_repaired_or_replaced(run: RunDir, tmp_path: Path) -> None:
+    """Its weights were NaN, the run said so and ended, and then refused the folder that had been repaired."""
+    model = copy_of_tiny(tmp_path / "model", noise=True)
+    config = begin(run, f"model.path={model}", used=False)
+    copy_identity(run, run.attempt(1, 1))
+    shutil.rmtree(model)
+    copy_of_tiny(model)
+    require_same_run(run, config)
+    assert f"begins with the model that is in {model} now" in settle_identity(run, config)
+    assert base_folder(run, config) == model and not settle_identity(run, config)
+
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    elsewhere = copy_of_tiny(tmp_path / "elsewhere", noise=True)
+    other = load_config([*place, f"model.path={elsewhere}"]).config
+    settle_identity(run, other)
+    assert base_folder(run, other) == elsewhere
+    with pytest.raises(RunError, match="seed: 1 at its start, 7 now"):
+        require_same_run(run, load_config([*place, "seed=7"]).config)
+    run.shard(1).write_text("{}\n")
+    with pytest.raises(RunError, match="at its start"):
+        require_same_run(run, config)
 
 
 def test_a_link_that_leads_to_the_next_model_leaves_the_runs_own(run: RunDir, tmp_path: Path) -> None:
