@@ -28,7 +28,7 @@ from azr.config.automatic import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.units import calculated
-from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names
+from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names, yaml_text
 from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
 from azr.run.rundir import RunDir
@@ -374,9 +374,7 @@ def _names(group: str) -> list[str]:
 
 
 def to_yaml(config: Config) -> str:
-    import yaml
-
-    return yaml.safe_dump(to_container(config), sort_keys=False, allow_unicode=True)
+    return yaml_text(to_container(config))
 
 
 RECORD_HEAD = """\

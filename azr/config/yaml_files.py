@@ -44,6 +44,21 @@ for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
     _StrictLoader.add_constructor(_tag, _StrictLoader.construct_plain_number)
 
 
+def plain_yaml(text: str) -> Any:
+    """The value that a program has written; by libyaml, which is eight times as fast as Python, where PyYAML has it.
+
+    Raises:
+        yaml.YAMLError: it is none.
+    """
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def yaml_text(value: Any) -> str:
+    """YAML of plain values, in their order."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)
+
+
 def load_yaml(path: Path) -> Any:
     """The content of a YAML file; Windows line ends and a byte-order mark do no harm.
 

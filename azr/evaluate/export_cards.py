@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from azr.config import Config
+from azr.config.yaml_files import yaml_text
 from azr.evaluate.prompt_format import PromptFormat, snippet
 from azr.evaluate.texts import filled
 from azr.models.hub import HubName
@@ -62,7 +61,7 @@ def model_card(
 
     return filled(
         "model_card",
-        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
+        front=yaml_text(front),
         name=name,
         base=base,
         record=record,
@@ -125,7 +124,7 @@ def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:
     }
     return filled(
         "task_card",
-        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
+        front=yaml_text(front),
         run=run_name,
         base=base_model,
         tasks=tasks,

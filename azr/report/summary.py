@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from azr.config.monitor import MonitorConfig
+from azr.config.yaml_files import plain_yaml
 from azr.errors import DataError
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
 from azr.run import metric_names as names
@@ -425,7 +426,7 @@ def _text(path: Path) -> str:
 
 def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(text)
+        value = plain_yaml(text)
     except yaml.YAMLError as error:
         problems.append(f"{path} is not valid YAML: {error}")
         return {}

@@ -23,6 +23,7 @@ import psutil
 import yaml
 
 from azr.config.sandbox import Limits, SandboxConfig
+from azr.config.yaml_files import plain_yaml
 from azr.errors import DataError
 from azr.sandbox.job import Job, JobResult, Status
 from azr.sandbox.pool import Sandbox
@@ -73,7 +74,7 @@ def load_suite(path: Path) -> list[SuiteCase]:
         if path.suffix == ".jsonl":
             document: Any = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:  # JSON is YAML, too
-            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            document = plain_yaml(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read as a suite: {error}") from error
     reach = ""
