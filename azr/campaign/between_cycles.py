@@ -14,7 +14,7 @@ from azr.budget.estimate import HOST_DATA_STEPS_GIB
 from azr.campaign.context import Context
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import wait_for_vram
-from azr.run.protocol import STOP_FILE, TrainRequest, ask
+from azr.run.protocol import STOP_FILE, ask
 from azr.system.host_memory import host_memory
 from azr.system.processes import GIB
 from azr.wording import counted
@@ -41,15 +41,15 @@ def keep(ctx: Context, trainer: WaitingTrainer, *, due: bool) -> None:
         _begin_anew(ctx, reason)
 
 
-def check_waiting(ctx: Context, request: TrainRequest) -> None:
-    """Ends the trainer that waits, if it cannot go on with ``request``."""
+def check_waiting(ctx: Context, resume_step: int) -> None:
+    """Ends the trainer that waits, if it cannot go on from the checkpoint of ``resume_step``."""
     if ctx.waiting is None:
         return
     process, done = ctx.waiting.process, ctx.waiting.request
     if process.poll() is not None:
         _begin_anew(ctx, "The trainer ended while it waited for this cycle.")
-    elif (done.last_step, done.learning_rate_scale) != (request.resume_step, request.learning_rate_scale):
-        reason = f"The trainer that waits holds step {done.last_step}; cycle {request.cycle} begins from step {request.resume_step}."
+    elif (done.last_step, done.learning_rate_scale) != (resume_step, ctx.state.learning_rate_scale):
+        reason = f"The trainer that waits holds step {done.last_step}; cycle {ctx.state.cycle} begins from step {resume_step}."
         _begin_anew(ctx, reason)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
-from azr.report.versions import collect_versions, read_versions
+from azr.report.versions import read_versions
 from azr.run.asked_otherwise import ASKED_BY
 from azr.run.rundir import RunDir
 
@@ -32,8 +32,12 @@ class Changed:
         return ", ".join(change for change in self.figures if change.startswith(_OTHERWISE))
 
 
-def changed_settings(run: RunDir, config: Config) -> Changed:
-    """What differs from the latest start; nothing for a first start."""
+def changed_settings(run: RunDir, config: Config, versions: Mapping[str, str]) -> Changed:
+    """What differs from the latest start; nothing for a first start.
+
+    Args:
+        versions: what is there now.
+    """
     records = run.records(run.config.name)
     earlier = next(filter(None, map(_read, records)), None)
     if earlier is None:
@@ -41,7 +45,7 @@ def changed_settings(run: RunDir, config: Config) -> Changed:
     before, now = flat(to_container(earlier)), flat(to_container(config))
     figures = [
         *_differing(before, now, but=MEANINGLESS),
-        *changed_versions(read_versions(run.root), collect_versions(config.selfplay.frame)).figures,
+        *changed_versions(read_versions(run.root), versions).figures,
     ]
     return Changed(tuple(figures), earlier.campaign.hours != config.campaign.hours)
 

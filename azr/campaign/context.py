@@ -16,7 +16,6 @@ from azr.campaign.trainer_process import WaitingTrainer
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
 from azr.errors import RunMovedError
-from azr.report.versions import collect_versions
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
 
@@ -34,14 +33,15 @@ class Context:
         state: CampaignState,
         signals: StopSignals,
         progress: Progress,
+        versions: dict[str, str],
     ) -> None:
         self.run, self.config, self.parts, self.state = run, config, parts, state
         self.campaign: CampaignConfig = config.campaign
         self.signals = signals
         self.verdicts: dict[int, str] = {}
         """Latest verdict of each judge; a verdict is written down when it changes."""
-        self.versions = collect_versions(config.selfplay.frame)
-        """What the latest trainer was started with."""
+        self.versions = versions
+        """What the latest trainer was started with; before the first, what the driver was."""
         self.waiting: WaitingTrainer | None = None
         """Between two cycles: the trainer of the last one (``azr.campaign.between_cycles``)."""
         self._progress: Progress | None = progress

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.campaign.aftermath import CycleEnd, Failed, Stopped, after_attempt, end_cycle
-from azr.campaign.between_cycles import dismiss
+from azr.campaign.between_cycles import check_waiting, dismiss
 from azr.campaign.changed_settings import Changed, changed_settings, changed_versions
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
@@ -77,10 +77,11 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         try:
             note = settle_identity(run, config)
             state, told = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
-            changed = changed_settings(run, config)
+            versions = collect_versions(config.selfplay.frame)
+            changed = changed_settings(run, config, versions)
             write_config(run.config, config)
             with parts.progress(run, config) as progress:
-                ctx = Context(run, config, parts, state, signals, progress)
+                ctx = Context(run, config, parts, state, signals, progress, versions)
                 for sentence in filter(None, [note, *told]):
                     ctx.say(sentence)
                 _tell_changes(ctx, changed)
@@ -114,7 +115,7 @@ def _tell_changes(ctx: Context, changed: Changed) -> None:
 
 
 def _tell_update(ctx: Context) -> None:
-    """``git pull`` while the run goes on: this driver stays as it began, and the next trainer does not."""
+    """``git pull`` while the run goes on: this driver stays as it began, and so does a trainer that waits, but not the next."""
     if ctx.waiting is not None:
         return
     before, ctx.versions = ctx.versions, collect_versions(ctx.config.selfplay.frame)
@@ -255,6 +256,7 @@ def _train(ctx: Context) -> None:
         return end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
     if ctx.budget_left_s() <= 0:
         return end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
+    check_waiting(ctx, resume_step)
     _tell_update(ctx)
     make_room(ctx, ctx.campaign.keep_last)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.ROOM)

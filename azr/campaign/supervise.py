@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 
 from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
 from azr.campaign.best import best_checkpoint
-from azr.campaign.between_cycles import check_waiting, end_trainer, keep
+from azr.campaign.between_cycles import end_trainer, keep
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
@@ -68,12 +68,11 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
         KeyboardInterrupt: the second Ctrl+C; the trainer has been ended immediately.
         OSError: the disk is full or read-only; the trainer has been ended.
     """
-    check_waiting(ctx, request)
     if ctx.waiting is not None:
         request = replace(request, process=ctx.waiting.process.name)
     folder = ctx.run.attempt(request.cycle, request.attempt)
     write_config(folder / "config.yaml", ctx.config)
-    write_versions(folder, ctx.config.selfplay.frame)
+    write_versions(folder, ctx.versions)
     copy_identity(ctx.run, folder)
     loggers = _begin_loggers(ctx, request)
     try:

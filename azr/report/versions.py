@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from azr import __version__
@@ -59,13 +60,13 @@ def _commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_versions(attempt: Path, frame: str) -> None:
+def write_versions(attempt: Path, versions: Mapping[str, str]) -> None:
     """Into the folder of an attempt, ``versions.json``.
 
     Raises:
         OSError: the disk is full or read-only.
     """
-    write_json_atomic(attempt / FILE_NAME, collect_versions(frame))
+    write_json_atomic(attempt / FILE_NAME, versions)
 
 
 def read_versions(root: Path) -> dict[str, str]:

@@ -10,16 +10,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import fake_campaign
 import pytest
-from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config, wait_for
+from fake_campaign import ROOT, Driver, Report, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign import supervise
 from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import read_incidents
 from azr.campaign.parts import Advice, Judgement
+from azr.config import Config
 from azr.report.html import write_report
 from azr.run.asked_otherwise import asked_otherwise
-from azr.run.protocol import read_metrics
+from azr.run.protocol import read_heartbeat, read_metrics
 from azr.run.records import CampaignState, JudgeVerdict, from_json, read_log
 from azr.run.rundir import RunDir
 from azr.system.files import read_json
@@ -141,6 +143,35 @@ def test_prompts_that_are_edited_while_the_run_goes_on_count_from_the_next_train
     assert f"Changed while the run went on: frame {frame} " in sentence and "from step 3 on" in sentence
     words = asked_otherwise(read_incidents(run))[1, 1]
     assert words.startswith(f"frame {frame} "), "scores before and after are not compared"
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_prompts_that_are_edited_between_cycles_count_from_the_next_trainer(
+    run: RunDir, tmp_path: Path, stays: bool
+) -> None:
+    """Not for a trainer that goes on, at whose cycle they were recorded; and of one that was replaced there was no word."""
+    frame = shutil.copytree(ROOT / "azr" / "prompts" / "compact", tmp_path / "mine")
+
+    def merge(run: RunDir, cycle: int, config: Config) -> Report:
+        if cycle == 1:
+            with open(frame / "solve_deduction.jinja", "a") as file:
+                file.write("Think twice.")
+            if not stays:
+                beat = read_heartbeat(run)
+                assert beat is not None
+                os.kill(beat.pid, signal.SIGKILL)
+        return fake_campaign.merge(run, cycle, config)
+
+    def config(cycles: int) -> Config:
+        plain = fast_config(cycles=cycles)
+        return replace(plain, selfplay=replace(plain.selfplay, frame=str(frame)))
+
+    assert Driver(run, config(2), fake_parts(merge=merge)).wait() == 0
+    assert len(told(run)) == (0 if stays else 1)
+    assert Driver(run, config(3)).wait() == 0
+    [sentence] = told(run)
+    since = "since the latest start" if stays else "while the run went on"
+    assert f"Changed {since}: frame {frame} " in sentence and f"from step {9 if stays else 5} on" in sentence
 
 
 def test_scores_of_other_answers_are_not_compared(run: RunDir) -> None:

@@ -21,7 +21,7 @@ from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.models import model_hash
 from azr.models.model_hash import hash_model
-from azr.report.versions import write_versions
+from azr.report.versions import collect_versions, write_versions
 from azr.run.checkpoints import publish_checkpoint, staging_dir
 from azr.run.identity import copy_identity, read_identity
 from azr.run.rundir import RunDir
@@ -289,13 +289,15 @@ def test_a_prompt_frame_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) 
     frame, moved = tmp_path / "frame", tmp_path / "moved"
     shutil.copytree(PROJECT / "azr" / "prompts" / "compact", frame)
     begin(run, f"selfplay.frame={frame}")
-    write_versions(run.attempt(1, 1), str(frame))
+    write_versions(run.attempt(1, 1), collect_versions(str(frame)))
     frame.rename(moved)
     settings = [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"selfplay.frame={moved}"]
     again = load_config(settings).config
     require_startable(again, CARD, run)
     assert f"{moved} holds the prompt frame that mine began with" in settle_identity(run, again)
-    assert "selfplay.frame" not in " ".join(changed_settings(run, again).figures)
+    assert "selfplay.frame" not in " ".join(
+        changed_settings(run, again, collect_versions(str(moved))).figures
+    )
     assert not settle_identity(run, again), "said once"
     (moved / "solve_deduction.jinja").write_text("{{ task.program }} {{ task.input }} otherwise")
     moved.rename(frame)

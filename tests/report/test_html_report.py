@@ -25,7 +25,7 @@ from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import number
 from azr.report.transcripts import MAX_SHOWN, Transcript, cut, evenly_spaced, gist, read_sample
 from azr.report.verdict import judge_run
-from azr.report.versions import write_versions
+from azr.report.versions import collect_versions, write_versions
 from azr.run import metric_names as names
 from azr.run.rundir import RunDir, told_apart
 from azr.run.start_record import START_FILE, StartPart, TimeMark
@@ -412,7 +412,7 @@ def test_versions_of_the_latest_attempt_are_shown(tmp_path: Path) -> None:
     run.attempt(1, 1).mkdir(parents=True)
     (run.attempt(1, 1) / "versions.json").write_text('{"torch": "0.0.old"}')
     run.attempt(1, 2).mkdir()
-    write_versions(run.attempt(1, 2), "compact")
+    write_versions(run.attempt(1, 2), collect_versions("compact"))
     page = write_report(run.root).read_text(encoding="utf-8")
     assert "0.0.old" not in page and metadata.version("verl") in page and platform.python_version() in page
 
