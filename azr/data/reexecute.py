@@ -1,9 +1,9 @@
 """Runs tasks again before they enter the pool: same output, twice the same, within the limits (docs/data.md,
 "Re-execution").
 
-Reruns are remembered in ``pool/verdicts.jsonl`` by content and Python version, so a task runs once in a
-run's life; the file is a cache and may be deleted. Time-outs are tried a second time, alone on the machine as
-far as we can, and are not remembered.
+Reruns are remembered in ``pool/verdicts.jsonl`` by content, Python version and limits, so a task runs once in
+a run's life, and again where its limits were changed; the file is a cache and may be deleted. Time-outs are
+tried a second time, alone on the machine as far as we can, and are not remembered.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azr.config.data import Reexecute
-from azr.config.sandbox import SandboxConfig
+from azr.config.sandbox import Limits, SandboxConfig
 from azr.data.duplicates import Dropped
 from azr.data.manifest import python_minor
 from azr.data.phases import with_lines
@@ -44,6 +44,12 @@ def rerun_key(task: Task) -> str:
     return text_hash(repr((python_minor(), kind, task.program, task.inputs, task.outputs)))
 
 
+def _remembered(key: str, config: SandboxConfig) -> str:
+    """The name under which a rerun is kept: what fails within some limits holds within others."""
+    usual = config.limits == Limits() and not config.python
+    return key if usual else text_hash(repr((key, config.limits, config.python)))
+
+
 def reexecute(
     tasks: Iterable[Task],
     mode: Reexecute,
@@ -68,12 +74,12 @@ def reexecute(
         trusted = frozenset()
     todo = {key: task for key, task in zip(keys, tasks, strict=True) if key not in trusted}
     if mode is Reexecute.ONCE:
-        todo = {key: task for key, task in todo.items() if store.get(key) is None}
+        todo = {key: task for key, task in todo.items() if store.get(_remembered(key, sandbox)) is None}
     late = _run(todo, store, sandbox) if todo else {}
     kept: list[Task] = []
     dropped: list[Dropped] = []
     for key, task in zip(keys, tasks, strict=True):
-        rerun = late.get(key) or store.get(key)
+        rerun = late.get(key) or store.get(_remembered(key, sandbox))
         if key in trusted or rerun is None or rerun.reason is None:
             kept.append(task)
         else:
@@ -95,7 +101,7 @@ def _run(todo: dict[str, Task], store: RerunStore, config: SandboxConfig) -> dic
             if rerun.reason is Reason.TIMEOUT:
                 late.append(index)
             else:
-                store.add(keys[index], rerun)
+                store.add(_remembered(keys[index], config), rerun)
         store.save()
         return {
             keys[index]: judge_execution(tasks[index], result)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azr.config.data import DataConfig, Reexecute
-from azr.config.sandbox import SandboxConfig
+from azr.config.sandbox import Limits, SandboxConfig
 from azr.data import phases
 from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
@@ -348,6 +348,17 @@ def test_reexecution_finds_wrong_flaky_and_failing_tasks(run: RunDir, tmp_path: 
     known = verdicts.read_bytes()
     assert consolidate(run, 1, config).manifest_hash == report.manifest_hash
     assert verdicts.read_bytes() == known, "remembered, not executed again"
+
+
+def test_tasks_that_failed_within_other_limits_are_run_again(run: RunDir, tmp_path: Path) -> None:
+    rows = [task(argument="2" * 30, output="2" * 29 + "3"), task(argument="1", output="2")]
+    config = quiet(extra_files=[str(write_tasks(tmp_path / "mine.jsonl", rows))], reexecute=Reexecute.ONCE)
+    small = SandboxConfig(limits=Limits(value_chars=16))
+    assert consolidate(run, 1, config, small).new.left_out == {"execution_failed": 1}
+    before = len(load_pool(run))
+    merge_shard(run, 1, config, small)
+    consolidate(run, 2, config)
+    assert len(load_pool(run)) == before + 1, "a raised limit changed nothing: the failure was remembered"
 
 
 KILLED = """
