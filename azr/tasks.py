@@ -249,6 +249,9 @@ class Prompt:
     """(role, content) pairs; exactly one when ``raw``."""
     raw: bool
     response_prefix: str = ""
+    quoted: tuple[str, ...] = ()
+    """What in the contents is not the frame's own: programs, values and messages, in which the name of a control token
+    (``<|im_end|>``) is text like any other."""
 
     @property
     def text(self) -> str:

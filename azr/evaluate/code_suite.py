@@ -152,5 +152,6 @@ def _item(
     name: str, problem: Problem, config: SelfPlayConfig, style: str, speaker: Speaker, habits: Habits
 ) -> Item:
     if style == "frame":
-        return Item(problem.problem_id, name, load_frame(config.frame).wrap(problem.frame_text))
+        prompt = load_frame(config.frame).wrap(problem.frame_text, (problem.frame_text,))
+        return Item(problem.problem_id, name, prompt)
     return native_item(problem.problem_id, name, problem.chat, problem.plain, habits, speaker)

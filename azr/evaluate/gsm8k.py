@@ -73,7 +73,7 @@ def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker
 def _item(item_id: str, question: str, config: SelfPlayConfig, style: str, speaker: Speaker) -> Item:
     if style == "frame":
         text = filled("gsm8k.frame", question=question)
-        return Item(item_id, "gsm8k", load_frame(config.frame).wrap(text))
+        return Item(item_id, "gsm8k", load_frame(config.frame).wrap(text, (text,)))
     chat = Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False)
     plain = filled("gsm8k.plain", question=question)
     return native_item(item_id, "gsm8k", chat, plain, HABITS, speaker)

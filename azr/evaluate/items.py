@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from azr.sandbox import Sandbox
 from azr.system.hashes import json_hash
@@ -85,9 +85,9 @@ class Habits:
 
 def native_item(item_id: str, kind: str, chat: Prompt, plain: str, habits: Habits, speaker: Speaker) -> Item:
     """A question in the words of the suite's authors: a chat, or the text that a model without one continues."""
-    prompt, stops = chat, habits.chat_stops
+    prompt, stops = replace(chat, quoted=tuple(text for _, text in chat.messages)), habits.chat_stops
     if not speaker.chat:
-        prompt, stops = Prompt((("user", plain),), raw=True), habits.plain_stops
+        prompt, stops = Prompt((("user", plain),), raw=True, quoted=(plain,)), habits.plain_stops
     return Item(item_id, kind, prompt, stops, limits=speaker.limits(habits.response_tokens))
 
 

@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import jinja2
@@ -90,12 +91,14 @@ class Frame:
     outer: jinja2.Template
     tasks: dict[tuple[Role, TaskType], jinja2.Template]
 
-    def wrap(self, task_text: str) -> Prompt:
+    def wrap(self, task_text: str, quoted: tuple[str, ...] = ()) -> Prompt:
+        """
+        Args:
+            quoted: parts of ``task_text`` that the frame does not vouch for.
+        """
         text = self.outer.render(task_text=task_text.strip()).rstrip("\n")
-        if self.raw:
-            return Prompt(messages=(("user", text),), raw=True, response_prefix=self.response_prefix)
-        system = (("system", self.system),) if self.system else ()
-        return Prompt(messages=(*system, ("user", text)), raw=False, response_prefix=self.response_prefix)
+        system = (("system", self.system),) if self.system and not self.raw else ()
+        return Prompt((*system, ("user", text)), self.raw, self.response_prefix, quoted)
 
 
 def frame_hash(name: str) -> str:
@@ -269,7 +272,7 @@ def propose_prompt(
     text = template.render(
         task_type=task_type.value, references=list(references), composites=list(composites), options=options
     )
-    prompt = frame.wrap(text)
+    prompt = frame.wrap(text, (*chain.from_iterable(map(_quoted, references)), *composites))
     return _begin(prompt, options.begun) if options.begun and task_type is TaskType.INDUCTION else prompt
 
 
@@ -294,4 +297,9 @@ def solve_prompt(task: Task, options: PromptOptions) -> Prompt:
         ConfigError: the frame cannot be read.
     """
     frame = load_frame(options.frame)
-    return frame.wrap(frame.tasks[Role.SOLVE, task.task_type].render(task=task, options=options))
+    text = frame.tasks[Role.SOLVE, task.task_type].render(task=task, options=options)
+    return frame.wrap(text, _quoted(task))
+
+
+def _quoted(task: Task) -> tuple[str, ...]:
+    return (task.program, *task.inputs, *task.outputs, task.message)

@@ -2,15 +2,17 @@
 
 What the tokenizer itself puts before a text (mostly a beginning-of-sequence token) stands once before every
 raw prompt, because models that were trained with it fall apart without. A chat template says by itself what a
-conversation begins with.
+conversation begins with. Only frames and templates write control tokens: their names inside a task are text.
 """
 
 from __future__ import annotations
 
 import datetime
 import functools
+import re
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 TEMPLATE_DAY = datetime.date(2025, 1, 1)
 """Today, for a chat template that asks (Llama 3.2, Mistral): else a run's prompts would change at midnight, and scores
 of different days would belong to different prompts."""
+
+_BARRED_NAME = re.compile(r"<[|｜].+[|｜]>")
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
@@ -61,7 +65,8 @@ def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
         if prompt.raw
         else _without_opened_thought(chat_text(tokenizer, prompt.messages)) + prompt.response_prefix
     )
-    ids = list(tokenizer.encode(text, add_special_tokens=False))
+    ends = [0, *_cuts(tokenizer, prompt, text), len(text)]
+    ids = [token for start, end in pairwise(ends) for token in _piece_ids(tokenizer, text[start:end], start)]
     beginning = _beginning(tokenizer) if prompt.raw else []
     return ids if ids[: len(beginning)] == beginning else [*beginning, *ids]
 
@@ -164,6 +169,52 @@ def _dropped_ids(tokenizer: Any) -> frozenset[int]:
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     tags = {number for number, token in tokenizer.added_tokens_decoder.items() if token.content in TAGS}
     return frozenset(special | set(tokenizer.all_special_ids)) - tags
+
+
+@functools.lru_cache(maxsize=8)
+def _control_names(tokenizer: Any) -> tuple[str, ...]:
+    """What stands for a control token in a text. Tags are not among them, which frames use as words."""
+    dropped = _dropped_ids(tokenizer)
+    return tuple(
+        token.content
+        for number, token in tokenizer.added_tokens_decoder.items()
+        # Qwen does not call its tokens for filling in the middle special
+        if len(token.content) > 1 and (number in dropped or _BARRED_NAME.fullmatch(token.content))
+    )
+
+
+def _cuts(tokenizer: Any, prompt: Prompt, text: str) -> list[int]:
+    """Where ``text``, which holds the prompt's contents, is cut so that what they quote names no control token: behind the
+    first character of each such name."""
+    names = [name for name in _control_names(tokenizer) if any(name in part for part in prompt.quoted)]
+    cuts: set[int] = set()
+    for content in (content.strip() for _, content in prompt.messages if names):
+        begin = text.find(content)
+        for part in prompt.quoted:
+            # a template of the user's own may indent it
+            pieces = (
+                [part.strip()] if part.strip() in content else [line.strip() for line in part.splitlines()]
+            )
+            for piece in pieces:
+                inside = [at + 1 for name in names for at in _places(name, piece)]
+                cuts |= {begin + at + one for one in inside for at in _places(piece, content)}
+    return sorted(cuts)
+
+
+def _places(part: str, text: str) -> list[int]:
+    return [match.start() for match in re.finditer(f"(?={re.escape(part)})", text)]
+
+
+def _piece_ids(tokenizer: Any, piece: str, start: int) -> list[int]:
+    """Token ids of a piece of a text. Llama's and Mistral's older tokenizers put a space before whatever they get,
+    which only the text's beginning is to have."""
+    ids = list(tokenizer.encode(piece, add_special_tokens=False))
+    if start:
+        before = list(tokenizer.encode("\n", add_special_tokens=False))
+        behind = list(tokenizer.encode(f"\n{piece}", add_special_tokens=False))
+        if behind[: len(before)] == before:
+            return behind[len(before) :]
+    return ids
 
 
 def _without_opened_thought(text: str) -> str:
