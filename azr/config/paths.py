@@ -121,10 +121,10 @@ def find(name: str) -> Path:
 
 
 def where_looked(name: str) -> str:
-    """For the message about a path that was not found: the places, where there was more than one."""
-    if at_home(name).is_absolute() or Path.cwd() == PROJECT:
+    """For the message about a relative path that was not found: the places."""
+    if at_home(name).is_absolute():
         return ""
-    return f" (looked for in {Path.cwd()} and in {PROJECT})"
+    return f" (looked for in {' and in '.join(dict.fromkeys(map(str, (Path.cwd(), PROJECT))))})"
 
 
 def windows_sentence(name: str) -> str:

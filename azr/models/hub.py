@@ -7,9 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 _NAME = re.compile(r"(?P<name>\w[\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-_URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<rest>.*)")
+_URL = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|(?:hf|huggingface):)(?P<rest>.*)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,11 @@ class HubName:
 
 
 def name_in_url(text: str) -> str | None:
-    """``org/name`` out of a hub address, which people paste; with its branch where the address names one."""
+    """What to write for an address that people paste: ``org/name`` of one of the hub, with the branch that it may name;
+    the folder of ``file://``. None for any other text."""
+    if text.startswith("file:"):
+        found = re.fullmatch(r"file:(?://(?:localhost(?=/))?)?(.+)", text, re.DOTALL)
+        return unquote(found[1]) if found else None
     found = _URL.fullmatch(text.strip())
     parts = [part for part in (found["rest"].split("?")[0].split("/") if found else []) if part]
     if len(parts) < 2:

@@ -191,7 +191,8 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"model.path={name}: there is no such model on the hub. Check the spelling; of a private one, `hf auth login` first"
+            f"model.path={name}: there is no such model on the hub, and no such folder{where_looked(name.name)}. Check the spelling; "
+            "of a private one, `hf auth login` first"
         ) from error
     except HFValidationError as error:
         raise ModelError(
@@ -215,7 +216,7 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         found = (
             f"what the local cache has of it cannot be used ({lacking})"
             if lacking
-            else "not in the local cache"
+            else f"no such folder{where_looked(name.name)}, not in the local cache"
         )
         raise ModelError(
             f"model.path={name}: {found}, and the hub cannot be reached ({type(error).__name__}). Download it once with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_any_text_is_read(text: str) -> None:
         ("https://huggingface.co/Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"),
         ("https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/main", "Qwen/Qwen2.5-0.5B"),
         ("huggingface.co/org/name/tree/v2?x=1", "org/name@v2"),
+        ("hf://org/name", "org/name"),
+        ("hf://org/name@v2", "org/name@v2"),
+        ("huggingface:org/name", "org/name"),
+        ("HTTPS://HuggingFace.co/org/name", "org/name"),
+        ("file:///models/my%20x", "/models/my x"),
+        ("file://localhost/models/x", "/models/x"),
+        ("file:models/x", "models/x"),
         ("https://example.org/org/name", None),
         ("https://huggingface.co/org", None),
     ],
@@ -83,6 +91,18 @@ def test_addresses(address: str, name: str | None) -> None:
 def test_an_address_is_told_as_a_name() -> None:
     with pytest.raises(ModelError, match=r"Set model\.path=Qwen/Qwen2\.5-0\.5B$"):
         local_model_folder("https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/main")
+
+
+@pytest.mark.parametrize("name", ["./models/x", "models/x"])
+def test_a_relative_folder_that_is_not_there_names_the_places(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nothing said that a folder had been looked for where the name could be one of the hub, nor where."""
+    for started in (tmp_path, PROJECT):
+        monkeypatch.chdir(started)
+        places = " and in ".join(dict.fromkeys(map(str, (started, PROJECT))))
+        with pytest.raises(ModelError, match=re.escape(f"no such folder (looked for in {places})")):
+            local_model_folder(name)
 
 
 @pytest.fixture
