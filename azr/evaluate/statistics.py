@@ -15,6 +15,8 @@ from scipy import stats
 CONFIDENCE = 0.95
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 RESAMPLES = 10_000
+FEWEST_ITEMS = 10
+"""Of fewer, resamples are nearly all alike: their interval holds the true mean far less often than it says."""
 _CHUNK = 500
 """Resamples drawn at once: bounds the memory of a bootstrap at 500 x items indices."""
 
@@ -112,7 +114,7 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
 
 
 def _interval(values: np.ndarray, *, lowest: float) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of values from ``lowest`` to 1.
+    """Percentile bootstrap interval of the mean of values from ``lowest`` to 1; of few items that differ, all that is possible.
 
     Resamples of equal values are all alike, which says nothing of the items that were not asked. So many equal ones in a row
     mean with the same confidence that at least the share ``_TAILS[0] ** (1 / n)`` of all items is like them; the others may
@@ -120,6 +122,8 @@ def _interval(values: np.ndarray, *, lowest: float) -> tuple[float, float]:
     """
     value = float(values[0])
     if (values != value).any():
+        if len(values) < FEWEST_ITEMS:
+            return lowest, 1.0
         low, high = np.quantile(_resampled_means(values), _TAILS)
         return float(low), float(high)
     alike = _TAILS[0] ** (1 / len(values))

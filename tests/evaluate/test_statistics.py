@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.evaluate.statistics import (
+    FEWEST_ITEMS,
     compare,
     mcnemar_exact,
     pass_at_k,
@@ -101,3 +102,13 @@ def test_items_that_all_have_the_same_difference_leave_room_for_others(
     assert found.high == pytest.approx(1 - (1 - value) * 0.025 ** (1 / n))
     share = share_or_mean([0.5] * n)
     assert 0 <= share.low < 0.5 < share.high <= 1
+
+
+@pytest.mark.parametrize("n", [2, 3, FEWEST_ITEMS - 1])
+def test_a_few_items_that_differ_say_nothing_of_the_others(n: int) -> None:
+    """Two items with half and three quarters of their answers right gave 50 to 75 %."""
+    shares = [0.5, *[0.75] * (n - 1)]
+    share, gained = share_or_mean(shares), compare([0.25] * n, shares)
+    assert (share.low, share.high, gained.low, gained.high) == (0, 1, -1, 1)
+    many = shares + [0.75] * (FEWEST_ITEMS - n)
+    assert share_or_mean(many).high < 1 and compare([0.25] * FEWEST_ITEMS, many).low > 0
