@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +22,19 @@ from azr.campaign.vram import used_vram_gib
 from azr.config import Config
 from azr.config import load as config_load
 from azr.config.campaign import CampaignConfig
+from azr.errors import DataError
+from azr.run.identity import RunIdentity
+from azr.run.protocol import Heartbeat, TrainResult
+from azr.run.records import CampaignState, from_json
 from azr.run.rundir import RunDir
 from azr.system.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
-used_vram_gib(), config_load.to_yaml(Config())  # imported once here, not again in each forked driver
+# imported and built once here, not again in each forked driver
+used_vram_gib(), config_load.to_yaml(Config())
+for record in (CampaignState, Heartbeat, RunIdentity, TrainResult):
+    with suppress(DataError):
+        from_json(record, {}, "nothing")
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,8 @@ def fake_parts(**changes) -> CampaignParts:
         trainer_env={
             "PYTHONPATH": os.pathsep.join(
                 [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-            )
+            ),
+            "PYDANTIC_DISABLE_PLUGINS": "__all__",  # looking for some takes a third of the trainer's start
         },
     )
     return replace(parts, **changes)

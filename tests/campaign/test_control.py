@@ -260,7 +260,6 @@ def test_control_script(run: RunDir) -> None:
     wait_for(lambda: read_state_file(run.state).paused)
     assert_nothing_left(run)
     paused_at, used = read_state_file(run.state).step, read_state_file(run.state).active_s
-    time.sleep(0.5)
     assert "TRAIN" in control(run, "status").stdout
     assert control(run, "resume").returncode == 0
     wait_for(lambda: len(read_metrics(run)) >= paused_at + 2)
@@ -282,7 +281,8 @@ def test_stop_while_paused_and_a_pause_that_outlives_the_driver(run: RunDir) -> 
     driver.kill()
     again = Driver(run, fast_config(steps_per_cycle=400))
     wait_for(lambda: (driver := read_state_file(run.state).driver) is not None and driver.pid == again.pid)
-    time.sleep(0.5)  # the trainer that the kill left behind may still end its step
+    # the trainer that the kill left behind may still end its step
+    wait_for(lambda: not processes_with_marker(f"{read_state_file(run.state).run_id}/"))
     steps = len(read_metrics(run))
     time.sleep(0.5)
     assert len(read_metrics(run)) == steps, "a pause holds over a restart"

@@ -19,14 +19,21 @@ from azr.run.records import CampaignState
 from azr.run.rundir import RunDir
 
 
-@pytest.fixture
-def done(tmp_path: Path) -> RunDir:
-    """A finished run of 8 steps, with the checkpoints of steps 4, 6 and 8."""
-    run = RunDir(tmp_path / "run")
+@pytest.fixture(scope="module")
+def backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a finished run of 8 steps, with the checkpoints of steps 4, 6 and 8."""
+    run = RunDir(tmp_path_factory.mktemp("done") / "run")
     command_trainer(run)
     assert Driver(run, fast_config(keep_last=3)).wait() == 0
     assert [checkpoint.step for checkpoint in list_checkpoints(run)] == [4, 6, 8]
-    return run
+    return run.root.rename(
+        run.root.with_name("backup")
+    )  # else what is restored would be a copy of a run that is there
+
+
+@pytest.fixture
+def done(tmp_path: Path, backup: Path) -> RunDir:
+    return RunDir(shutil.copytree(backup, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("what", ["the folder", "what is in it", "the disk of a link"])
@@ -85,7 +92,7 @@ def test_checkpoints_that_go_while_the_run_trains(tmp_path: Path) -> None:
     wait_for(lambda: (run.root / "hangs").exists() and read_state_file(run.state).step == 2)
     shutil.rmtree(run.checkpoints)
     driver.kill()
-    assert Driver(run, fast_config()).wait() == 71
+    assert Driver(run, fast_config(orphan_grace_s=0.2)).wait() == 71
     shutil.rmtree(run.root)
 
     command_trainer(run, faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 4}])

@@ -17,7 +17,7 @@ from azr.run.rundir import RunDir
 
 SEEDS = Path(__file__).resolve().parents[2] / "data" / "seeds" / "azr_tiny.jsonl"
 DATA = DataConfig(
-    seeds=str(SEEDS), reexecute=Reexecute.NEVER, behavioural_duplicates=False, near_duplicates=False
+    probe_files=[], reexecute=Reexecute.NEVER, behavioural_duplicates=False, near_duplicates=False
 )
 
 
@@ -25,7 +25,12 @@ def start(run: RunDir, cycles: int) -> Driver:
     """With the real data steps."""
     real = default_parts()
     parts = fake_parts(consolidate=real.consolidate, merge=real.merge)
-    return Driver(run, replace(fast_config(cycles=cycles, heartbeat_timeout_s=1e6), data=DATA), parts)
+    data = replace(DATA, seeds=str(run.root.parent / "seeds.jsonl"))
+    return Driver(
+        run,
+        replace(fast_config(cycles=cycles, heartbeat_timeout_s=1e6, orphan_grace_s=0.2), data=data),
+        parts,
+    )
 
 
 def train(run: RunDir, cycles: int) -> int:
@@ -36,6 +41,8 @@ def train(run: RunDir, cycles: int) -> int:
 def run(tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path / "run")
     command_trainer(run)
+    few = SEEDS.read_text(encoding="utf-8").splitlines(keepends=True)[:20]
+    (tmp_path / "seeds.jsonl").write_text("".join(few), encoding="utf-8")
     return run
 
 

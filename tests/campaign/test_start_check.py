@@ -105,36 +105,44 @@ WITHOUT_RIGHTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "locked", ["runs/q", "runs/q/identity.json", "model/model.safetensors", "model/tokenizer.json", "t.jsonl"]
-)
-def test_what_this_user_may_not_read(tmp_path: Path, locked: str) -> None:
+LOCKED = ("runs/q", "runs/q/identity.json", "model/model.safetensors", "model/tokenizer.json", "t.jsonl")
+STARTS = """
+import sys
+from azr.cli import run_command
+for words in sys.argv[1:]:
+    print(run_command("run", words.split()), file=sys.stderr)
+"""
+
+
+def test_what_this_user_may_not_read(tmp_path: Path) -> None:
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("root reads everything, and there is no setpriv")
-    shutil.copytree(PROJECT / "data" / "models" / "azr-tiny", tmp_path / "model")
-    (tmp_path / "runs" / "q").mkdir(parents=True)
-    if locked.startswith("runs"):
-        (tmp_path / "runs" / "q" / "identity.json").write_text("{}")
-    (tmp_path / "t.jsonl").write_text(
-        '{"snippet": "def f(a):\\n    return a", "input": "1", "output": "1"}\n'
-    )
-    (tmp_path / locked).chmod(0)
-    words = [
-        "recipe=cpu_tiny",
-        "name=q",
-        f"runs_dir={tmp_path}/runs",
-        f"model.path={tmp_path}/model",
-        f"data.extra_files=[{tmp_path}/t.jsonl]",
-    ]
-    command = [sys.executable, "-m", "azr", "run", *words]
+    starts = []
+    for number, locked in enumerate(LOCKED):
+        folder = tmp_path / str(number)
+        shutil.copytree(PROJECT / "data" / "models" / "azr-tiny", folder / "model")
+        (folder / "runs" / "q").mkdir(parents=True)
+        if locked.startswith("runs"):
+            (folder / "runs" / "q" / "identity.json").write_text("{}")
+        task = {"snippet": "def f(a):\n    return a", "input": "1", "output": "1"}
+        (folder / "t.jsonl").write_text(json.dumps(task) + "\n")
+        (folder / locked).chmod(0)
+        starts.append(
+            f"recipe=cpu_tiny name=q runs_dir={folder}/runs model.path={folder}/model data.extra_files=[{folder}/t.jsonl]"
+        )
+    command = [sys.executable, "-c", STARTS, *starts]
     answer = subprocess.run(
         [*WITHOUT_RIGHTS, *command] if os.geteuid() == 0 else command,
         cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    (tmp_path / locked).chmod(0o700)
-    told = answer.stderr.strip().splitlines()[-1]
-    assert answer.returncode == 2 and "Traceback" not in answer.stderr
-    assert "Permission denied" in told and "damaged" not in told and locked in told, told
+    for number, locked in enumerate(LOCKED):
+        (tmp_path / str(number) / locked).chmod(0o700)
+    assert "Traceback" not in answer.stderr
+    *answers, rest = answer.stderr.split("\n2\n")
+    assert len(answers) == len(LOCKED) and not rest, answer.stderr
+    for number, (locked, words) in enumerate(zip(LOCKED, answers, strict=True)):
+        told = words.splitlines()[-1]
+        assert "Permission denied" in told and "damaged" not in told and f"{number}/{locked}" in told, told
 
 
 def test_a_folder_with_a_log_becomes_a_run(run: RunDir) -> None:

@@ -30,11 +30,15 @@ terminal.PATIENCE_S = 0.2
 if __name__ == "__main__":
     outlive_the_terminal()
     import fake_campaign
-    from azr.campaign.default_parts import default_parts
     from azr.campaign.driver import run_campaign
+    from azr.report.live import LiveView
+
+    def progress(run, config):
+        return LiveView(run.root, config.report, past=False)
+
     config = fake_campaign.fast_config(steps_per_cycle=int(sys.argv[2]), cycles=1)
     config = replace(config, report=replace(config.report, html=False, live=sys.argv[3] == "live", refresh_s=0.05))
-    sys.exit(run_campaign(config, sys.argv[1], fake_campaign.fake_parts(progress=default_parts().progress)))
+    sys.exit(run_campaign(config, sys.argv[1], fake_campaign.fake_parts(progress=progress)))
 """
 """The real driver with its real screen, around the fake trainer."""
 
@@ -153,11 +157,11 @@ def test_output_in_a_notebook_stays_there() -> None:
 
 
 def test_under_nohup_a_hangup_is_nothing(run: RunDir) -> None:
-    process = shell(f"exec nohup {driver(run, 60)} > {run.root.parent}/log 2>&1")
+    process = shell(f"exec nohup {driver(run, 25)} > {run.root.parent}/log 2>&1")
     wait_for(lambda: steps_of(run) >= 2)
     os.kill(process.pid, signal.SIGHUP)
     assert process.wait(60) == 0
-    assert read_state_file(run.state).state is State.DONE and steps_of(run) == 60
+    assert read_state_file(run.state).state is State.DONE and steps_of(run) == 25
 
 
 def test_output_that_was_closed_before_the_start(run: RunDir) -> None:

@@ -169,7 +169,7 @@ def test_success_is_checked_not_believed(run: RunDir, kind: str, step: int, caus
 def test_metrics_that_somebody_touches_while_a_run_trains_cost_no_step(run: RunDir, by: str) -> None:
     """logrotate, an editor: "Resuming did not restore what the checkpoint holds", and all checkpoints of the attempt were
     put out of use."""
-    command_trainer(run, step_s=0.3)
+    command_trainer(run, step_s=0.15)
     driver = Driver(run, fast_config(cycles=1, steps_per_cycle=12))
     wait_for(lambda: len(read_metrics(run)) >= 4 and read_state_file(run.state).trained_step >= 4)
     seen = run.metrics.read_bytes().splitlines(keepends=True)
