@@ -166,9 +166,11 @@ class Window:
 
     @property
     def sentence(self) -> str:
+        """For a series of shares, none of which rises or falls by more than 1, as few and noisy ones would have it."""
         trend = self.trend
+        gain, low, high = (min(max(value, -1.0), 1.0) for value in (self.gain, self.low, self.high))
         return (
-            f"gain {self.gain:+.4f} over {trend.n} evaluations, limits [{self.low:+.4f}, {self.high:+.4f}], "
+            f"gain {gain:+.4f} over {trend.n} evaluations, limits [{low:+.4f}, {high:+.4f}], "
             f"Mann-Kendall p {trend.p:.3f}, autocorrelation {trend.autocorrelation:.2f}"
         )
 

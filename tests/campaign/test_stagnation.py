@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,6 +116,14 @@ def test_constant_and_short_series() -> None:
     assert look(range(34), [0.5] * 34, RULES) is None
     window = look(range(35), [0.5] * 35, RULES)
     assert window is not None and window.state is Course.FLAT and "gain +0.0000" in window.sentence
+
+
+def test_the_gain_of_a_share_is_told_within_its_range() -> None:
+    """Few and noisy evaluations gave limits of [-1.8, +1.8], a gain of 180 %."""
+    window = look(range(10), [number % 2 for number in range(10)], replace(RULES, window_evaluations=5))
+    assert window is not None and window.low < -1 and window.high > 1
+    told = [float(number) for number in re.findall(r"[-+]\d+\.\d+", window.sentence)]
+    assert len(told) == 3 and all(abs(number) <= 1 for number in told)
 
 
 def test_the_gain_does_not_depend_on_the_spacing_of_steps() -> None:
