@@ -205,10 +205,10 @@ class TrainConfig(Section, place="train"):
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """``cuda``, ``cpu``, or ``auto``: a card if there is a usable one. Of several the largest is used;
     ``CUDA_VISIBLE_DEVICES`` limits the choice."""
-    one_interpreter: bool = False
-    """On a card: one interpreter imports torch, verl and vLLM, and all processes of the trainer are made from it, as they
-    always are without a card. Where they could not use the card so, the log says why and each imports for itself. Off
-    until more than one start on a card has been measured (docs/performance.md). Not in a Ray cluster that was there before."""
+    one_interpreter: bool = True
+    """On one card: one interpreter imports torch, verl and vLLM, and all processes of the trainer are made from it, as they
+    always are without a card. Where they could not use the card so, the log says why and each imports for itself, and so it
+    does after an attempt that made no step. On several cards, and in a Ray cluster that was there before, each always does."""
     n_gpus_per_node: PositiveInt = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: PositiveInt = 1

@@ -19,7 +19,7 @@ from azr.config.load import read_config
 from azr.errors import AzrError, ClusterError, MachineLeftError
 from azr.run.protocol import STACKS_FILE, Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.run.rundir import RunDir
-from azr.run.start_record import StartPart, mark_start
+from azr.run.start_record import START_FILE, StartPart, mark_start, read_start
 from azr.run.trainer_link import DriverWatch
 from azr.system.hardware import detect, device_for
 from azr.system.places import prepare_places, restart_with_plain_path
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         if config.train.ray_address:
             return on_joined_machines(run, request, config, device)
         stay_on_loopback()
-        with sockets_folder(), warm_python(device, config.train.one_interpreter) as warm:
+        with sockets_folder(), warm_python(device, one_interpreter(run, request, config)) as warm:
             if warm and machine.cpu_cores >= CORES_FOR_BOTH:
                 warm.start()
             return on_this_machine(run, request, config, device, warm)
@@ -166,12 +166,26 @@ def _fail(run: RunDir, request: TrainRequest, reason: str, *, retry: bool = True
     return 1
 
 
+def one_interpreter(run: RunDir, request: TrainRequest, config: Config) -> bool:
+    """Whether the processes that use a card are made from one interpreter: where the settings want it, on one card, and
+    not in an attempt that follows one without a finished step, since the interpreter may have been what it failed for."""
+    if not config.train.one_interpreter or config.train.gpus > 1:
+        return False
+
+    before = run.attempt(request.cycle, request.attempt - 1)
+    went_on = not (before / START_FILE).exists()  # its trainer had been started for an earlier cycle
+    if went_on or read_start(before):
+        return True
+    print("azr.train: the attempt before made no step, so every process imports for itself now", flush=True)
+    return False
+
+
 @contextmanager
 def warm_python(device: str, on_a_card: bool = False) -> Iterator[WarmPython | None]:
     """The interpreter of all workers, which imports once for them; None: each has its own.
 
     Args:
-        on_a_card: also where they use one (``train.one_interpreter``).
+        on_a_card: also where they use one.
     """
     if device != "cpu" and not on_a_card:
         yield None

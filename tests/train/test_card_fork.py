@@ -14,8 +14,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+from azr.config.load import load_config
+from azr.run.protocol import TrainRequest
+from azr.run.rundir import RunDir
+from azr.run.start_record import StartPart, mark_start
 from azr.train import card_fork
-from azr.train.__main__ import warm_python
+from azr.train.__main__ import one_interpreter, warm_python
 from azr.train.warm_python import CARD_RAY_MODULES, MODULES, RAY_MODULES, WarmPython
 
 LIMIT_S = 120
@@ -160,6 +164,25 @@ def test_nothing_of_the_engine_without_a_card_is_imported_beside_one() -> None:
 
 def test_nothing_that_is_known_to_ask_the_card_is_imported_beside_one() -> None:
     assert not {"vllm.compilation.backends", "flashinfer"} & set(CARD_RAY_MODULES)
+
+
+def test_one_interpreter_on_one_card_until_an_attempt_made_no_step(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+
+    def asked(attempt: int, *settings: str) -> bool:
+        request = TrainRequest(cycle=2, attempt=attempt, first_step=1, last_step=1)
+        return one_interpreter(run, request, load_config(["recipe=0_5b_16gb", *settings]).config)
+
+    assert asked(1)
+    assert not asked(1, "train.one_interpreter=false")
+    assert not asked(1, "train.n_gpus_per_node=2")
+    mark_start(run.attempt(2, 1), StartPart.BEGIN)
+    mark_start(run.attempt(2, 1), StartPart.POLICY)
+    assert not asked(2)
+    mark_start(run.attempt(2, 2), StartPart.BEGIN)
+    mark_start(run.attempt(2, 2), StartPart.FIRST_STEP)
+    assert asked(3)
+    assert asked(4), "the trainer of attempt 3 had gone on from the cycle before"
 
 
 def test_a_card_has_one_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def test_on_a_card(
 @pytest.mark.gpu
 def test_on_a_card_from_one_interpreter(tmp_path: Path, random_model: Callable[[str], Path]) -> None:
     """All processes are forks of one, which has not touched the card."""
-    settings = ["recipe=0_5b_16gb", f"model.path={random_model('0.5b')}", "train.one_interpreter=true"]
+    settings = ["recipe=0_5b_16gb", f"model.path={random_model('0.5b')}"]
     apart = follow(tmp_path, "cuda", settings)
     assert max(apart["before"], apart["synced"]) < 0.05
     assert apart["not_synced"] > 10 * apart["synced"]
