@@ -293,10 +293,11 @@ def _request(ctx: Context, resume_step: int) -> TrainRequest:
 def _follow_steps_per_cycle(ctx: Context) -> None:
     """A run that resumes in the middle of a cycle uses the cycle length that is configured now."""
     state = ctx.state
-    last_step = state.first_step + ctx.campaign.steps_per_cycle - 1
+    configured = state.first_step + ctx.campaign.steps_per_cycle - 1
+    last_step = max(configured, min(state.step, state.last_step))
     if last_step != state.last_step:
-        trains = f"Cycle {state.cycle} trains to step {last_step} now, not {state.last_step}"
-        sentence = f"{trains}: campaign.steps_per_cycle changed."
+        ends = f"trains to step {last_step} now" if state.step < last_step else f"ends with step {last_step}"
+        sentence = f"Cycle {state.cycle} {ends}, not {state.last_step}: campaign.steps_per_cycle changed."
         ctx.say(sentence)
         ctx.save(last_step=last_step, sentence=sentence)
 

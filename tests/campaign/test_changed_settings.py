@@ -12,12 +12,16 @@ from pathlib import Path
 
 import fake_campaign
 import pytest
-from fake_campaign import ROOT, Driver, Report, command_trainer, fake_parts, fast_config, wait_for
+from fake_campaign import ROOT, Driver, Quiet, Report, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign import supervise
 from azr.campaign.best import best_checkpoint
+from azr.campaign.context import Context
+from azr.campaign.driver import _follow_steps_per_cycle
 from azr.campaign.incidents import read_incidents
 from azr.campaign.parts import Advice, Judgement
+from azr.campaign.signals import StopSignals
+from azr.campaign.state import State
 from azr.config import Config
 from azr.report.html import write_report
 from azr.run.asked_otherwise import asked_otherwise
@@ -215,3 +219,22 @@ def test_a_checkpoint_whose_score_comes_in_between_two_looks_is_scored(run: RunD
 
     assert Driver(run, fast_config(cycles=1), before=stay).wait() == 0
     assert from_json(CampaignState, read_json(run.state), run.state).best_step == 4
+
+
+@pytest.mark.parametrize(
+    ("steps_per_cycle", "told"),
+    [
+        (2, "Cycle 1 ends with step 3, not 8: campaign.steps_per_cycle changed."),
+        (3, "Cycle 1 ends with step 3, not 8: campaign.steps_per_cycle changed."),
+        (5, "Cycle 1 trains to step 5 now, not 8: campaign.steps_per_cycle changed."),
+    ],
+)
+def test_a_cycle_that_is_made_shorter_than_what_is_trained_ends_with_that(
+    run: RunDir, steps_per_cycle: int, told: str
+) -> None:
+    """It was to train to step 2, with step 3 saved."""
+    config = fast_config(steps_per_cycle=steps_per_cycle)
+    state = CampaignState(state=State.TRAIN, first_step=1, last_step=8, step=3)
+    ctx = Context(run, config, fake_parts(), state, StopSignals(), Quiet(), {})
+    _follow_steps_per_cycle(ctx)
+    assert ctx.state.sentence == told
