@@ -16,6 +16,7 @@ from azr.budget.fitting import fit_card
 from azr.budget.shape import shape_for
 from azr.config.load import help_text, load_config, to_yaml
 from azr.config.paths import runs_folder
+from azr.errors import ConfigError
 from azr.run.rundir import RunDir
 from azr.system.hardware import detect, device_for
 from azr.system.imports import require_no_shadows
@@ -26,7 +27,10 @@ def main(words: Sequence[str]) -> int:
     if {"-h", "--help"} & set(words):
         print(help_text())
         return 0
+    words = [part for word in words for part in (word.split("=") if word.startswith("--cfg=") else [word])]
     show = "--cfg" in words
+    if show and (kind := (*words, "job")[words.index("--cfg") + 1]) in ("all", "hydra"):
+        raise ConfigError(f"--cfg {kind}: write --cfg job, which prints all that can be set")
     overrides = [word for word in words if not show or word not in ("--cfg", "job")]
     if not show:
         require_no_shadows()

@@ -123,6 +123,8 @@ def _no_setting(item: str) -> str:
     if item.startswith("-"):
         meant = usual_name(item) if item.startswith("--") else ""
         return f"there is no option {item}; settings are key=value, and {meant or '--help says which are often set'}"
+    if item.endswith((".yaml", ".yml")):
+        return f"{item!r} is a file, and settings are key=value; {usual_name('config_file')}"
     run = Path(item).name if re.fullmatch(r"[\w./~-]*\w/?", item) and item not in leaf_kinds() else ""
     meant = f" (name={run} for the run {run})" if run else ""
     return (

@@ -54,6 +54,8 @@ _NONE_OF_OURS = {
     "steps max_steps num_steps total_steps total_training_steps train_steps iterations max_iterations": "campaign.cycles times "
     "campaign.steps_per_cycle is the number of steps",
     "resume resume_from resume_from_checkpoint resume_mode checkpoint": "the same command resumes a run, by its name=",
+    "config config_file config_name config_path config_dir": "a file of settings is put into configs/recipe and chosen by recipe=NAME "
+    "(docs/howto/recipes.md); a run that has begun goes on by its name=",
 }  # fmt: skip
 
 

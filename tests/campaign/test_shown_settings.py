@@ -37,3 +37,13 @@ def test_settings_that_a_run_does_not_keep_are_told(
     assert "model.lora_rank: 8 at its start, 0 now" in told and "seed: 7 at its start" in told
     run_command(words[0], [*words[1:], *place, *begun])
     assert "would be refused" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("kind", ["all", "hydra"])
+def test_hydra_s_other_kinds_of_cfg_are_not_taken_for_a_run(
+    kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """``--cfg all`` was told to write name=all."""
+    assert run_command("run", ["--cfg", kind]) == 2 == run_command("run", [f"--cfg={kind}"])
+    told = capfd.readouterr().err
+    assert told.count(f"--cfg {kind}: write --cfg job") == 2 and "name=" not in told

@@ -224,6 +224,8 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("model.path=/m/\udce4", r"model\.path contains bytes that are not UTF-8: /m/\\xe4; rename"),
         ("model.path=a\nb", "contains a line end or a NUL"),
         ("model.path", "'model.path' is not a setting; write key=value, "),
+        ("my.yaml", r"'my.yaml' is a file, .* put into configs/recipe and chosen by recipe=NAME"),
+        ("--config-file", "no option --config-file; .* chosen by recipe=NAME"),
         ("default", r"'default' is not a setting; write key=value \(name=default for the run default\), "),
         ("runs/default/", r"write key=value \(name=default for the run default\)"),
         ("model.path =x", r"no space before =; write model\.path=VALUE"),
