@@ -53,7 +53,4 @@ def shipped_hashes() -> dict[str, str]:
     path = SHIPPED_SEEDS / "manifest.json"
     if not path.is_file():
         return {}
-    files = read_json(path).get("files", {})
-    return {
-        str(name): str(entry["hash"] if isinstance(entry, dict) else entry) for name, entry in files.items()
-    }
+    return {name: entry["hash"] for name, entry in read_json(path)["files"].items()}

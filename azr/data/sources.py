@@ -13,7 +13,7 @@ from pathlib import Path
 from azr.config.paths import PROJECT, find, where_looked
 from azr.data.readers import read_rows
 from azr.data.rows import Row
-from azr.data.unpack import PACKED_SUFFIXES
+from azr.data.unpack import data_suffix
 from azr.errors import DataError
 from azr.run.rundir import RunDir, is_run
 from azr.system.disks import missing_disk
@@ -69,7 +69,7 @@ def data_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = [file for file in _candidates(path) if _data_suffix(file) in DATA_SUFFIXES and not file.is_dir()]
+    files = [file for file in _candidates(path) if data_suffix(file) in DATA_SUFFIXES and not file.is_dir()]
     for file in files:
         file.stat()
     return [file for file in files if file.is_file()]
@@ -82,7 +82,7 @@ def unread_files(path: Path) -> list[Path]:
         return []
     known = (".md", *DATA_SUFFIXES)
     return [
-        f for f in _candidates(path) if f.is_dir() or (_data_suffix(f) not in known and f.stem != "LICENSE")
+        f for f in _candidates(path) if f.is_dir() or (data_suffix(f) not in known and f.stem != "LICENSE")
     ]
 
 
@@ -100,12 +100,6 @@ def _candidates(folder: Path) -> list[Path]:
         found += [path for path in below if path.is_symlink() or not path.is_dir()]
     shown = (path for path in sorted(found) if not path.name.startswith((".", "cache-")))
     return [path for path in shown if path.name not in _NOT_DATA]
-
-
-def _data_suffix(file: Path) -> str:
-    """Of ``tasks.jsonl.gz`` it is ``.jsonl``."""
-    suffix = file.suffix.lower()
-    return Path(file.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
 
 
 def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[str]]:

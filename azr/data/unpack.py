@@ -63,7 +63,7 @@ def open_data(path: Path) -> Opened:
         raise DataError(f"{path} is not a regular file (a pipe or a device); write the data to a file first")
     file, packed = _unpacked(path)
     try:
-        suffix = _suffix(path)
+        suffix = data_suffix(path)
         head = _peek(file)
         kind = "arrow file" if head.startswith(b"ARROW1") else suffix
         if head.startswith(b"PAR1") or suffix == ".parquet":
@@ -78,11 +78,10 @@ def open_data(path: Path) -> Opened:
         raise
 
 
-def _suffix(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in PACKED_SUFFIXES:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+def data_suffix(path: Path) -> str:
+    """Of ``tasks.jsonl.gz`` it is ``.jsonl``."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
 
 
 def _unpacked(path: Path) -> tuple[BinaryIO, bool]:
