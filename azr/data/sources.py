@@ -187,7 +187,13 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[TaskSource]
             missing.append(f"data.other_runs: {name} cannot be read: {error.strerror}")
             continue
         if root.resolve() == own.resolve():
-            missing.append(f"data.other_runs: {root} is this run itself; remove it")
+            missing.append(f"data.other_runs: {root} is this run itself, which has its own tasks anyway")
+        elif not root.exists():
+            meant = next(filter(is_run, (own.parent / name, own.parent / root.name)), None)
+            hint = f" (the run {meant} does)" if meant else ""
+            missing.append(
+                f"data.other_runs: {missing_disk(root) or f'{root} does not exist{where_looked(name)}{hint}'}"
+            )
         elif not files:
             other = "an archive is unpacked first" if root.is_file() else "data.extra_files takes other tasks"
             missing.append(

@@ -16,7 +16,7 @@ from azr.data.manifest import load_pool
 from azr.data.pool import REJECTED_FILE
 from azr.data.readers import read_rows
 from azr.data.seeds import seed_sources
-from azr.data.sources import configured_files, data_files
+from azr.data.sources import configured_files, data_files, other_run_sources, refuse_missing
 from azr.errors import ConfigError, DataError
 from azr.run.rundir import RunDir
 from azr.system.files import read_jsonl
@@ -166,3 +166,22 @@ def test_a_program_with_pasted_characters_says_which(tmp_path: Path, program: st
     consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
     details = [item["detail"] for item in read_jsonl(run.root / "pool" / REJECTED_FILE)]
     assert details and all("does not parse: " in item and told in item for item in details)
+
+
+def test_other_runs_that_are_not_there_or_the_run_itself(tmp_path: Path) -> None:
+    """A misspelt run was told to hold no tasks, and the run itself with three advices at once."""
+    own, other = (RunDir(tmp_path / "runs" / name) for name in ("mine", "other"))
+    for run in (own, other):
+        (run.root / "cycles").mkdir(parents=True)
+        run.config.write_text("")
+    gone = str(tmp_path / "gone")
+    sources, told = other_run_sources([gone, "other", str(own.root)], own.root)
+    assert not sources and len(told) == 3
+    assert told[0] == f"data.other_runs: {gone} does not exist"
+    assert told[1].startswith("data.other_runs: other does not exist (looked for in ")
+    assert told[1].endswith(f" (the run {other.root} does)")
+    with pytest.raises(DataError) as refused:
+        refuse_missing(told[2:])
+    assert str(refused.value).endswith(
+        "is this run itself, which has its own tasks anyway; correct the path, or remove it from the configuration"
+    )
