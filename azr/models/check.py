@@ -79,7 +79,12 @@ def refuse_unclean_merge(
             "model leaves it when it is merged. Remove that entry (quantization_config), or what loads the model quantises it"
         )
     _refuse_second_head(folder, values, tensors)
-    _refuse_foreign_tensors(folder, values.get("model_type"), tensors)
+    model_type = values.get("model_type")
+    if model_type in CHECKED:
+        _refuse_adapter(folder, tensors)
+        if not may_be_quantised:
+            _refuse_other_names(folder, model_type, tensors)
+        _refuse_foreign_tensors(folder, model_type, tensors)
 
 
 def _refuse_second_head(folder: Path, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -99,17 +104,41 @@ def _refuse_second_head(folder: Path, values: dict[str, Any], tensors: Mapping[s
     )
 
 
-def _refuse_foreign_tensors(folder: Path, model_type: Any, tensors: Mapping[str, Tensor]) -> None:
-    """The value head of a trainer, an adapter that was not merged: transformers passes over it, and the engine ends there,
-    or passes over it as well."""
-    if model_type not in CHECKED or EMBEDDING not in tensors:
-        return
+def _refuse_adapter(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     adapter = next((name for name in tensors if ADAPTER_TENSOR.search(name)), None)
     if adapter:
         raise ModelError(
             f"{folder}: its weights hold an adapter that was not merged ({adapter}), which transformers and the engine would leave out; "
             "merge it (docs/howto/other_models.md), or train from the base model"
         )
+
+
+def _refuse_other_names(folder: Path, model_type: str, tensors: Mapping[str, Tensor]) -> None:
+    """What transformers does not find, under its name and in its shape, it makes up, with no more than a warning."""
+    hollow = next((name for name, tensor in tensors.items() if 0 in tensor.shape), None)
+    if hollow:
+        raise ModelError(
+            f"{folder}: {hollow} is empty, as ZeRO-3 of DeepSpeed leaves weights that were saved without being gathered. The whole ones "
+            "are in the trainer's checkpoint, out of which its zero_to_fp32.py writes them; else take another save"
+        )
+    if EMBEDDING in tensors:
+        return
+    before = next((name.removesuffix(EMBEDDING) for name in tensors if name.endswith(f".{EMBEDDING}")), "")
+    way_out = "take another save of the model, or rename them"
+    if before:
+        way_out = f"take {before} off their names, as docs/howto/other_models.md shows"
+    elif EMBEDDING.removeprefix("model.") in tensors:  # saved without its head, which transformers knows
+        way_out = "save the model again with AutoModelForCausalLM"
+    raise ModelError(
+        f"{folder}: the weights are not named as those of {CHECKED[model_type]} are: there is no {EMBEDDING}, but for example "
+        f"{min(tensors, default='nothing at all')}, and transformers would make up new ones; {way_out}"
+    )
+
+
+def _refuse_foreign_tensors(folder: Path, model_type: str, tensors: Mapping[str, Tensor]) -> None:
+    """The value head of a trainer: transformers passes over it, and the engine ends there."""
+    if EMBEDDING not in tensors:  # quantised, in a layout of its own
+        return
     foreign = [name for name in tensors if not name.startswith("model.") and name != HEAD]
     if foreign:
         raise ModelError(
@@ -354,11 +383,6 @@ def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dic
     model_type = values["model_type"]
     if model_type not in CHECKED:
         return
-    if EMBEDDING not in tensors:
-        raise ModelError(
-            f"{folder}: the weights are not named as those of {CHECKED[model_type]} are: there is no {EMBEDDING}, but for example "
-            f"{next(iter(sorted(tensors)), 'nothing at all')}; save the model again with AutoModelForCausalLM"
-        )
     wanted = values.get("num_hidden_layers")
     if isinstance(wanted, int) and (absent := absent_tensor(tensors, model_type, wanted)):
         raise ModelError(

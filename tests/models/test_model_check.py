@@ -325,14 +325,36 @@ def test_a_tensor_that_is_missing(folder: Path, lost: str) -> None:
     assert f"the weights lack {lost}" in refused(folder)
 
 
-@pytest.mark.parametrize("prefix", ["_orig_mod.model.", "module.model.", ""])
-def test_weights_under_other_names(folder: Path, prefix: str) -> None:
-    """transformers would leave them out and go on with random ones."""
+@pytest.mark.parametrize(
+    ("prefix", "way_out"),
+    [
+        ("_orig_mod.model.", "take _orig_mod. off"),
+        ("module.model.", "take module. off"),
+        ("language_model.model.", "take language_model. off"),
+        ("model.language_model.", "take another save"),
+        ("", "save the model again with AutoModelForCausalLM"),
+    ],
+)
+def test_weights_under_other_names(folder: Path, prefix: str, way_out: str) -> None:
+    """transformers would leave them out and go on with random ones. Saving them again with it, as it was advised for all,
+    saved random ones under the right names, which then fit."""
     rewrite(
         folder,
         lambda weights: {name.replace("model.", prefix, 1): tensor for name, tensor in weights.items()},
     )
-    assert "there is no model.embed_tokens.weight" in refused(folder)
+    told = refused(folder)
+    assert "there is no model.embed_tokens.weight" in told and way_out in told
+    with pytest.raises(ModelError, match=way_out):  # it was the engine's traceback
+        of_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.layers.3.mlp.down_proj.weight"])
+def test_weights_that_zero_3_did_not_gather(folder: Path, name: str) -> None:
+    """ "fits", then two starts of a run that sent to the doctor, and a traceback of an evaluation."""
+    rewrite(folder, lambda weights: weights | {name: torch.empty(0)})
+    assert "zero_to_fp32.py" in refused(folder)
+    with pytest.raises(ModelError, match="is empty, as ZeRO-3"):
+        of_folder(folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
