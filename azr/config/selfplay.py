@@ -150,6 +150,10 @@ class SelfPlayConfig(Section, place="selfplay"):
     """Proposer's reward for a valid proposal that is already in the buffer, or that occurs twice in a step;
     null rewards it like any other, as published. A small model that finds one valid task then proposes it
     forever."""
+    repetition_penalty: NonNegativeFloat = 0.0
+    """Taken from the reward of a valid proposal, times the share of the latest 256 programs that are the same exercise by
+    the shape of their syntax trees (``data/repetition``). Against a game that drifts into one genre: with 2, a program
+    like a quarter of the others loses 0.5; never less than an invalid one gets. 0, as published, pays alike for all."""
     partial_proposal_reward: float = 0.0
     """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the
     required inputs and message that it has: 0.4 gives -0.7 for three of four parts. Needs ``usable_inputs``;

@@ -215,8 +215,9 @@ def _task_panels(sheet: Sheet, summary: RunSummary, stats: TaskStats) -> list[Pa
         ),
         sheet.smooth(
             "Novelty",
-            "Share of valid proposals that are not copies, renamed copies or near copies of an existing task.",
-            [("novel", names.NOVELTY, 2)],
+            "Share of valid proposals that are not copies, renamed copies or near copies of an existing task; and of the latest "
+            "programs, those that a new one resembles: a rise means that the game drifts into one kind of exercise.",
+            [("novel", names.NOVELTY, 2), ("resembled", names.REPETITION, 5)],
             share=True,
         ),
         _rejection_panel(sheet, summary),

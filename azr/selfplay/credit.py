@@ -21,7 +21,8 @@ from azr.selfplay.control_experiments import controlled_rewards
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.intrinsic import diversity_term
-from azr.selfplay.rewards import overlong_penalty, propose_reward, solve_reward
+from azr.selfplay.repetition import own_program, repetition
+from azr.selfplay.rewards import INVALID, overlong_penalty, propose_reward, solve_reward
 from azr.tasks import Task, TaskType
 
 
@@ -45,19 +46,26 @@ def assign_rewards(
     def rewarded_solution(outcome: SolveOutcome) -> SolveOutcome:
         return replace(outcome, reward=less_length(base_reward(outcome, config), outcome))
 
+    latest = game.latest_programs()
     rewarded: dict[str, ProposeOutcome | SolveOutcome] = {}
     seen: set[tuple[TaskType, str]] = set()
     for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
         if isinstance(outcome, SolveOutcome):
             rewarded[outcome.row_id] = rewarded_solution(outcome)
             continue
-        if outcome.task is not None:
-            rarity = diversity_term(outcome.task, game.type_counts, config.intrinsic)
+        task = outcome.task
+        if task is not None:
+            rarity = diversity_term(task, game.type_counts, config.intrinsic)
             outcome = replace(outcome, terms=outcome.terms | rarity)
+        if task is not None and task.task_type is not TaskType.INDUCTION:  # whose program is a given one
+            outcome = replace(outcome, repetition=repetition(own_program(task), latest))
+
         reward = base_reward(outcome, config)
-        if outcome.task is not None and config.duplicate_reward is not None:
-            keys = {(outcome.task.task_type, key) for key in _novelty_keys(outcome.task)}
-            if keys & seen or game.holds(outcome.task):
+        if outcome.repetition:
+            reward = max(INVALID, reward - config.repetition_penalty * outcome.repetition)
+        if task is not None and config.duplicate_reward is not None:
+            keys = {(task.task_type, key) for key in _novelty_keys(task)}
+            if keys & seen or game.holds(task):
                 reward = min(reward, config.duplicate_reward)
             seen |= keys
         rewarded[outcome.row_id] = replace(

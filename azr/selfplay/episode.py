@@ -124,6 +124,9 @@ class ProposeOutcome(Outcome):
     learnability: float | None
     terms: dict[str, float] = field(default_factory=dict)
     """Enabled intrinsic terms, scaled and capped."""
+    repetition: float | None = None
+    """Share of the latest programs that its own resembles; None until ``azr.selfplay.credit`` has set it, and where the
+    program is none of its own."""
     samples: tuple[SolveOutcome, ...] = ()
     solved: SolveOutcome | None = None
     """Same-step solving: the solution that fills this row's place in the solve stream."""

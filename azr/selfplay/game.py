@@ -26,6 +26,7 @@ from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.identity import identity_task
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import draw_example, induction_options, prompt_options
+from azr.selfplay.repetition import WINDOW, own_program
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import load_buffers, save_buffers
 from azr.selfplay.selection import choose_solve_tasks, draw_references
@@ -241,6 +242,14 @@ class SelfPlay:
         """Whether a proposal of this task is a copy of what a buffer holds."""
         buffer = self.buffers[task.task_type]
         return buffer.holds(task) or (self.config.duplicate_reward is not None and buffer.holds_puzzle(task))
+
+    def latest_programs(self) -> list[str]:
+        """Of the tasks whose program was proposed or given with them, the latest ``repetition.WINDOW``."""
+        records = [
+            record for kind in TaskType if kind is not TaskType.INDUCTION for record in self.buffers[kind]
+        ]
+        latest = sorted(records, key=lambda record: record.step)[-WINDOW:]
+        return [own_program(record.task) for record in latest]
 
     def accept(
         self,

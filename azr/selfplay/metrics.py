@@ -97,6 +97,7 @@ def _data(proposals: Sequence[ProposeOutcome], samples: Sequence[SolveOutcome]) 
     return {
         "data/proposed": len(proposals),
         names.VALID: sum(outcome.valid for outcome in proposals),
+        names.REPETITION: mean(outcome.repetition for outcome in proposals),
         names.ALL_SOLVED: mean(outcome.accuracy == 1 for outcome in estimated),
         names.NONE_SOLVED: mean(outcome.accuracy == 0 for outcome in estimated),
         "samples/count": len(samples),
