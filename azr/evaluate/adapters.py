@@ -10,7 +10,7 @@ from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
-from azr.evaluate.weights import lora_adapters, lora_alpha
+from azr.evaluate.weights import lora_adapters, lora_alpha, require_new_folder
 from azr.models.hub import HubName
 from azr.models.model_hash import hash_model
 from azr.run.checkpoints import Checkpoint, reading, require_sound
@@ -32,8 +32,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         CheckpointError: it is damaged, or holds adapters of another kind.
         ModelError: the folder exists, the run trained no adapters, or its base model was replaced.
     """
-    if target.exists():
-        raise ModelError(f"{target} exists; give another --out, or remove it")
+    require_new_folder(target)
     config = read_config(run.config)
     if not config.model.lora_rank:
         raise ModelError(

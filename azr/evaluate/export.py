@@ -28,7 +28,7 @@ from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_f
 from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
-from azr.evaluate.weights import write_model_folder
+from azr.evaluate.weights import require_new_folder, write_model_folder
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_alike, asked_otherwise
 from azr.run.checkpoints import Checkpoint, reading
@@ -88,8 +88,7 @@ def export_model(
 def _export(
     run: RunDir, target: Path, unchecked: Path, options: ExportOptions, say: Callable[[str], None]
 ) -> Path:
-    if target.exists():
-        raise ModelError(f"{target} exists; give another --out, or remove it")
+    require_new_folder(target)
     converter = find_converter(options.llama_cpp) if options.gguf else None  # before the long work
     config = read_config(run.config)
     identity = require_base_unchanged(run)

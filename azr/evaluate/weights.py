@@ -7,8 +7,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import re
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +39,30 @@ _LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.wei
 _PEFT_PREFIX = "base_model.model."
 
 
+def require_new_folder(target: Path) -> None:
+    """
+    Raises:
+        ModelError: ``target`` exists, or would lie where files cannot be mapped into memory, as safetensors reads them: what
+            is written there could not be checked.
+    """
+    if target.exists():
+        raise ModelError(f"{target} exists; give another --out, or remove it")
+    above = next(folder for folder in target.absolute().parents if folder.is_dir())
+    with (
+        contextlib.suppress(OSError),
+        tempfile.TemporaryFile(dir=above) as file,
+    ):  # that tells of itself later
+        file.write(b"1")
+        file.flush()
+        try:
+            mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ).close()
+        except OSError as error:
+            raise ModelError(
+                f"files in {above} cannot be mapped into memory ({error.strerror}), as on some shares (VirtualBox, FUSE), so weights "
+                "written there could not be checked; give an --out on a disk of this machine, and copy the folder then"
+            ) from error
+
+
 def write_model_folder(
     checkpoint: Checkpoint, target: Path, *, dtype: str = "bfloat16", trust_remote_code: bool = False
 ) -> None:
@@ -45,10 +72,9 @@ def write_model_folder(
 
     Raises:
         CheckpointError: the checkpoint is damaged or of a layout that cannot be read.
-        ModelError: ``target`` exists, or what was written differs from the checkpoint.
+        ModelError: as ``require_new_folder``, or what was written differs from the checkpoint.
     """
-    if target.exists():
-        raise ModelError(f"{target} exists; give another folder, or remove it")
+    require_new_folder(target)
     require_sound(checkpoint.path)
     from transformers.utils import logging
 

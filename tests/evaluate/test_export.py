@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import mmap
 import pickle
 import shutil
 import subprocess
@@ -36,7 +38,13 @@ from azr.evaluate.export_cards import model_card, shown_model
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
-from azr.evaluate.weights import as_numbers, base_of, merged_state_dict, write_model_folder
+from azr.evaluate.weights import (
+    as_numbers,
+    base_of,
+    merged_state_dict,
+    require_new_folder,
+    write_model_folder,
+)
 from azr.run.checkpoints import read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
@@ -283,6 +291,21 @@ def test_a_checkpoint_on_a_share_that_maps_no_files(
     monkeypatch.setattr(torch, "load", load)
     write_model_folder(read_checkpoint(path), tmp_path / "out")
     assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_a_target_on_a_share_that_maps_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The export said "No such device" when it had merged and written everything."""
+    require_new_folder(tmp_path / "new" / "out")
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    with pytest.raises(ModelError, match=r"memory \(No such device\).* --out on a disk of this machine"):
+        require_new_folder(tmp_path / "new" / "out")
+    with pytest.raises(ModelError, match=r"exists; give another --out"):
+        require_new_folder(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_checkpoint_is_not_opened(run: RunDir, tmp_path: Path) -> None:
