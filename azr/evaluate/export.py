@@ -119,6 +119,12 @@ def _export(
     if options.check:
         record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say, since)
         write_json_atomic(unchecked / EXPORT_RECORD, record)
+    first = next((item.values[names.PROBE_ALL] for item in records if names.PROBE_ALL in item.values), None)
+    now = record["recorded"].get(names.PROBE_ALL)
+    if first is not None and now is not None and now < first:
+        say(
+            f"the model that the run began with scored more on its probe tasks: {first:.1%}, and this one {now:.1%}"
+        )
 
     prompt_format = _prompt_format(unchecked, config, say)
     write_text_atomic(

@@ -64,6 +64,8 @@ def model_card(
         front=yaml_text(front),
         name=name,
         base=base,
+        play=config.selfplay,
+        train=config.train,
         record=record,
         recorded=record.get("recorded") or {},
         measured=record.get("measured"),

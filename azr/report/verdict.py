@@ -233,6 +233,11 @@ def headline(summary: RunSummary) -> tuple[str, Tone]:
 def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = _sampled(summary)
+    if (control := lookup(summary.config, "train.control")) not in (None, "none"):
+        lines.insert(
+            0,
+            f"A control experiment (train.control={control}): it says something beside a run without it.",
+        )
     for task_type in CORE_TASK_TYPES:
         if (change := probe_change(summary, names.probe_metric(task_type))) is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"

@@ -223,7 +223,9 @@ def test_more_answers_per_item_than_were_sampled_are_no_score() -> None:
 def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_path: Path) -> None:
     model = random_model()
     save_checkpoint(run, 2, model.state_dict(), model.config)
-    folder = export_model(run, tmp_path / "my-model", UNCHECKED, quiet)
+    said: list[str] = []
+    folder = export_model(run, tmp_path / "my-model", UNCHECKED, said.append)
+    assert not any("scored more" in line for line in said), "30 %, and 10 % at first"
     card = (folder / "README.md").read_text()
     for text in (
         "library_name: transformers",
@@ -243,6 +245,16 @@ def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_
         48,
         "float32",
     )
+
+
+def test_a_model_that_scores_less_than_the_start_is_exported_with_a_word(run: RunDir, tmp_path: Path) -> None:
+    """Of a collapsed model it said that its 0.0 % agree with the trainer's, and nothing of the 30 % before."""
+    model, said = random_model(), list[str]()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    collapsed = {"probe/all/accuracy": 0.0, "probe/tasks": 10.0}
+    append_metrics(run, MetricsRecord(step=2, cycle=1, attempt=1, unix_s=9.0, values=collapsed))
+    export_model(run, tmp_path / "out", UNCHECKED, said.append)
+    assert any(line.endswith("scored more on its probe tasks: 10.0%, and this one 0.0%") for line in said)
 
 
 def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_path: Path) -> None:

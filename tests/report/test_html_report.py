@@ -17,7 +17,10 @@ import pytest
 from synthetic_run import HOSTILE, write_synthetic_run
 
 from azr.cli import run_command
+from azr.config import Config
+from azr.config.load import write_config
 from azr.config.report import ReportConfig
+from azr.config.train import TrainConfig
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
@@ -168,6 +171,10 @@ def test_the_headline_follows_the_interval(
     run.metrics.write_text("".join(lines))
     verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert expected in verdict.headline
+    assert not verdict.evidence or "control experiment" not in verdict.evidence[0]
+    write_config(run.config, Config(train=TrainConfig(control="shuffled_rewards")))
+    verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    assert verdict.evidence[0].startswith("A control experiment (train.control=shuffled_rewards)")
 
 
 @pytest.mark.parametrize(

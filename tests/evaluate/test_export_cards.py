@@ -1,0 +1,65 @@
+"""The cards say what was done in this run."""
+
+from __future__ import annotations
+
+import pytest
+
+from azr.config import Config
+from azr.config.selfplay import SelfPlayConfig
+from azr.config.train import TrainConfig
+from azr.evaluate.export_cards import model_card, task_card
+from azr.evaluate.models import ask_record
+from azr.tasks import Lineage, Task, TaskType
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "not_said"),
+    [
+        (Config(), "both roles were trained by\nreinforcement learning.\n\n## Training", "control"),
+        (
+            Config(selfplay=SelfPlayConfig(train_propose=False)),
+            "It proposed none.\n\n## Training",
+            "both roles",
+        ),
+        (
+            Config(train=TrainConfig(control="proposer_frozen")),
+            "(`train.control=proposer_frozen`).",
+            "both roles",
+        ),
+        (
+            Config(train=TrainConfig(control="shuffled_rewards")),
+            "so that they teach nothing.\n\n## Tr",
+            "proposed none",
+        ),
+    ],
+)
+def test_the_card_says_what_was_trained(settings: Config, said: str, not_said: str) -> None:
+    """It was always both roles, also of a run that only solved, and of one whose rewards were shuffled."""
+    record = {"base_model": "m", "step": 2, "weights": "float32", "ask": ask_record(settings)}
+    card = model_card(record, settings, [], "mine")
+    assert said in card and not_said not in card.partition("## Training")[0]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (["selfplay"], "\nPrograms were written by a language model.\n"),
+        (["user", "selfplay"], "\nPrograms of the source `selfplay` were written by a language model.\n"),
+        (["user"], ""),
+    ],
+)
+def test_the_card_of_tasks_says_who_wrote_them(sources: list[str], said: str) -> None:
+    """It was always a language model, also of the user's own tasks."""
+    code = "def f(x):\n    return x"
+    tasks = [
+        Task(
+            task_type=TaskType.DEDUCTION,
+            code=code,
+            inputs=("1",),
+            outputs=("1",),
+            lineage=Lineage(source=source),
+        )
+        for source in sources
+    ]
+    card = task_card(tasks, "mine", "m")
+    assert said in card and ("language model" in card) == bool(said)
