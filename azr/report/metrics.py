@@ -102,6 +102,11 @@ class MetricsTable:
         latest = self.known(name)[-count:]
         return float(latest.mean()) if len(latest) else None
 
+    def head_mean(self, name: str, count: int) -> float | None:
+        """Mean of the first ``count`` finite values, or None."""
+        first = self.known(name)[:count]
+        return float(first.mean()) if len(first) else None
+
     def total(self, name: str) -> float:
         return float(np.nansum(self.column(name)))
 

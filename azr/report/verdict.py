@@ -33,6 +33,9 @@ from azr.wording import counted
 LOW_VALID = 0.2
 HIGH_EXTREMES = 0.8
 LOW_NOVELTY = 0.1
+HIGH_REPETITION = 0.1
+"""Of the latest programs, those that a new one resembles: 1 % at first and 20 % at the end of the one run that is known to
+have drifted (docs/results.md); 2 to 8 % with the bundled model, which writes short programs."""
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
@@ -348,6 +351,13 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if novelty is not None and novelty < LOW_NOVELTY:
         remedy = "Add seeds (`data.extra_files`) or more references (`selfplay.references`)."
         lines.append(f"Only {percent(novelty, 0)} of the valid proposals are new. {remedy}")
+    before, now = table.head_mean(names.REPETITION, TAIL), table.tail_mean(names.REPETITION, TAIL)
+    if before is not None and now is not None and now > max(HIGH_REPETITION, 2 * before):
+        lines.append(
+            f"A new program resembles {percent(now, 0)} of the latest ones, and {percent(before, 0)} in the first steps: the tasks drift "
+            "into one kind of exercise. Read them in the transcripts. A lower `train.learning_rate` was not seen to do so, and "
+            "`selfplay.repetition_penalty=2` is meant against it."
+        )
     known = stats.accuracies[np.isfinite(stats.accuracies)][-500:]
     if len(known) >= 50:
         extremes = float(((known <= 0) | (known >= 1)).mean())

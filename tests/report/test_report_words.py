@@ -86,6 +86,21 @@ def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(
     assert any("Engine and trainer disagree" in line and "red line 0.01" in line for line in advice) is said
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "said"), [(0.01, 0.2, True), (0.01, 0.08, False), (0.12, 0.2, False)]
+)
+def test_a_drift_into_one_kind_of_exercise_is_said(
+    tmp_path: Path, first: float, last: float, said: bool
+) -> None:
+    run = write_synthetic_run(tmp_path, steps=60)
+    records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for number, record in enumerate(records):
+        record["values"][names.REPETITION] = first if number < 30 else last
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    advice = judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
+    assert any("drift into one kind of exercise" in line for line in advice) is said
+
+
 def test_paths_are_shown_as_one_types_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shown_path(tmp_path / "runs" / "friday") == "runs/friday"
