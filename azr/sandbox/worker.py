@@ -86,7 +86,7 @@ class Worker:
 
         pipe = subprocess.PIPE
         try:
-            with signals_for_the_owner_alone():
+            with signals_for_the_owner_alone(), _not_debugged():
                 self.process = subprocess.Popen(
                     command,
                     stdin=pipe,
@@ -219,6 +219,14 @@ def read_report(fields: list[bytes]) -> ChildExit:
         raise frames.FrameError("not a report")
     header, data = fields
     return ChildExit(*RESULT_HEADER.unpack(header), data=data)
+
+
+def _not_debugged() -> contextlib.AbstractContextManager[None]:
+    """Keeps pydevd (VS Code's F5, PyCharm) out of processes that are started meanwhile: it follows children by rewriting
+    their commands, and in a zygote its system calls are forbidden, so every program counted as blocked."""
+    pydevd = sys.modules.get("_pydev_bundle.pydev_monkey")
+    skip = getattr(pydevd, "skip_subprocess_arg_patch", contextlib.nullcontext)
+    return skip()
 
 
 def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str]:

@@ -4,6 +4,7 @@ killed."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -84,6 +86,26 @@ def test_one_killed_by_the_machine_is_run_again(sandbox):
     result = future.result(timeout=60)
     assert killed == 3 and result.status is Status.KILLED and "memory ran out" in result.reason
     assert run(sandbox, ADD, "1, 2").values == ("3",)
+
+
+def test_a_debugger_does_not_follow_into_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under VS Code's F5 every program was blocked: the debugger had put itself into the zygote's command."""
+    follows = [True]
+
+    @contextlib.contextmanager
+    def skip_subprocess_arg_patch():
+        follows[0] = False
+        yield
+        follows[0] = True
+
+    def starts(*_: object, **__: object) -> None:
+        raise OSError("followed" if follows[0] else "left alone")
+
+    pydevd = SimpleNamespace(skip_subprocess_arg_patch=skip_subprocess_arg_patch)
+    monkeypatch.setitem(sys.modules, "_pydev_bundle.pydev_monkey", pydevd)
+    monkeypatch.setattr(subprocess, "Popen", starts)
+    with pytest.raises(SandboxError, match="left alone"):
+        Worker(SandboxConfig(), 0, 1)
 
 
 def test_first_failure_is_the_status_of_the_job(sandbox):
