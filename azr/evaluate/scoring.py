@@ -120,7 +120,11 @@ async def _judge_all(
         return Judged(answer, await verdicts[key])
 
     shown = {"desc": f"judge {suite.name}", "unit": "answer", "disable": None if progress else True}
-    judged = await tqdm.gather(*map(one, wanted), **shown)
+    # all are awaited: a failed sandbox fails each of them, and asyncio prints a traceback for each that nobody looks at
+    judged = await tqdm.gather(*map(one, wanted), return_exceptions=True, **shown)  # type: ignore[call-arg]  (not in the stubs)
+    for error in judged:
+        if isinstance(error, Exception):
+            raise error
     return sorted(judged, key=lambda each: (each.answer.item_id, each.answer.sample))
 
 

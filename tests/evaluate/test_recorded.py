@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from run_fixture import PROBE_FILE
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import ConfigError, DataError
+from azr.errors import ConfigError, DataError, SandboxError
+from azr.evaluate.code_suite import CodeSuite
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.items import everything_fits
 from azr.evaluate.proposals import proposal_suite
@@ -104,6 +106,22 @@ def test_a_notebook_s_own_loop_is_in_nobody_s_way(tmp_path: Path) -> None:
         return reasons(path)
 
     assert asyncio.run(cell()) == {"passed": len(PROBLEMS)}
+
+
+def test_a_sandbox_that_fails_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A machine that kept killing its processes: two tracebacks of asyncio's for each answer that was still to be judged."""
+
+    async def fails(*_: object) -> None:
+        raise SandboxError("sandbox processes died 20 times within a minute")
+
+    monkeypatch.setattr(CodeSuite, "judge", fails)
+    (tmp_path / "samples.jsonl").write_bytes(lines(COMPLETIONS))
+    with pytest.raises(SandboxError, match="died 20 times"):
+        reasons(tmp_path / "samples.jsonl")
+    gc.collect()
+    assert not caplog.records
 
 
 def test_files_of_tasks_are_read_in_the_same_way(tmp_path: Path) -> None:
