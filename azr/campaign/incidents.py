@@ -72,7 +72,7 @@ _SIGNALS: dict[int, str] = {
 }
 
 
-def record_incident(run: RunDir, incident: Incident) -> Incident:
+def record_incident(run: RunDir, incident: Incident) -> None:
     """Appends it, durable when it returns. A disk that is full must not end the campaign a second time, so
     that is let pass."""
     now = time.time()
@@ -81,7 +81,6 @@ def record_incident(run: RunDir, incident: Incident) -> Incident:
     )
     with contextlib.suppress(OSError):
         append_jsonl(run.incidents, [asdict(incident) | {"sentence": incident.sentence}])
-    return incident
 
 
 def read_incidents(run: RunDir) -> Iterator[Incident]:

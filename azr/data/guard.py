@@ -6,7 +6,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -75,14 +74,11 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
             )
 
 
-def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
+def prepare_probes(run: RunDir, config: DataConfig) -> None:
     """Copies the configured probe files into the run, read-only, once; later calls check that they are still the same.
 
     Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a
     changed or vanished original does not matter to a resumed run.
-
-    Returns:
-        The run's probe files in name order.
 
     Raises:
         DataError: a configured file is missing or two have the same name, or a copy was changed.
@@ -90,7 +86,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     remove_leftovers(run.probes)
     if probes_are_frozen(run):
         check_evaluation_files(run, config)
-        return probe_files(run)
+        return
     names = {}
     for file in _files(probe_names(config), "data.probe_files"):
         name = f"{bare_name(file)}.jsonl"
@@ -108,7 +104,6 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     evaluation = {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)}
     write_json_atomic(_hashes_path(run), {"probes": hashes, "evaluation": evaluation})
     fsync_directory(run.probes)
-    return probe_files(run)
 
 
 def probes_are_frozen(run: RunDir) -> bool:
@@ -125,22 +120,29 @@ def bare_name(file: Path) -> str:
 
 
 def read_probes(file: Path) -> bytes:
-    """The probe tasks of a file as JSON Lines: as they stand where they are that, else converted.
+    """``probe_tasks`` as JSON Lines: as they stand where they are that, else converted."""
+    tasks, stand_there = _probes(file)
+    return file.read_bytes().removeprefix(codecs.BOM_UTF8) if stand_there else _json_lines(tasks)
 
+
+def probe_tasks(file: Path) -> list[Task]:
+    """
     Raises:
         DataError: a row is not a task. A probe is never left out silently: scores would be of fewer tasks than
             the user thinks.
     """
+    return _probes(file)[0]
+
+
+def _probes(file: Path) -> tuple[list[Task], bool]:
+    """Its tasks, and whether they stand there as they are written here."""
     with contextlib.suppress(DataError):
         plain = [(record, Task.from_json(record)) for record in read_jsonl(file, strict=True)]
         frozen = (file.parent / HASHES_FILE).exists()
         told = [_as_written_here(record, task, frozen) for record, task in plain]
-        if told and all(
-            tasks[0] is task and not tasks[1:] for (_, task), tasks in zip(plain, told, strict=True)
-        ):
-            return file.read_bytes().removeprefix(codecs.BOM_UTF8)
         if told:
-            return _json_lines(itertools.chain(*told))
+            stand_there = all(tasks == [task] for (_, task), tasks in zip(plain, told, strict=True))
+            return list(itertools.chain(*told)), stand_there
     tasks: list[Task] = []
     for row in read_rows(file):
         found = Refused(Reason.UNREADABLE, row.problem) if row.record is None else tasks_of(row.record)
@@ -151,7 +153,7 @@ def read_probes(file: Path) -> bytes:
         tasks += found
     if not tasks:
         raise DataError(f"{file} is empty; it has to hold probe tasks")
-    return _json_lines(tasks)
+    return tasks, False
 
 
 def require_probes(files: Sequence[Path]) -> None:
@@ -210,12 +212,6 @@ def _as_written_here(record: dict[str, Any], task: Task, frozen: bool) -> list[T
 
 def _json_lines(tasks: Iterable[Task]) -> bytes:
     return "".join(json_line(task.to_json()) for task in tasks).encode("utf-8", "surrogatepass")
-
-
-def probe_tasks(file: Path) -> list[Task]:
-    """The tasks of ``read_probes``."""
-    lines = read_probes(file).decode("utf-8", "surrogatepass").split("\n")
-    return [Task.from_json(json.loads(line)) for line in lines if line.strip()]
 
 
 def probe_files(run: RunDir) -> list[Path]:

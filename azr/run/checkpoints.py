@@ -377,7 +377,7 @@ def _discard(path: Path) -> None:
     _remove(trash)
 
 
-def _put_aside(path: Path, prefix: str) -> Path:
+def _put_aside(path: Path, prefix: str) -> None:
     """Renames a checkpoint, in place of what was put aside under that name before."""
     _give_links_their_files(path)
     aside = path.with_name(f"{prefix}{path.name}")
@@ -388,7 +388,6 @@ def _put_aside(path: Path, prefix: str) -> Path:
         if error.errno != errno.EXDEV:
             raise
         shutil.move(path, aside)  # a container's overlay renames no folder of the image's
-    return aside
 
 
 def _give_links_their_files(path: Path) -> None:

@@ -13,6 +13,7 @@ What a user asks (``scripts/control.py``) is in ``control/`` and is read only by
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -282,9 +283,6 @@ def asked(run: RunDir, cycle: int, attempt: int) -> DriverRequests:
     folder = run.attempt(cycle, attempt)
     stop, checkpoint = (folder / STOP_FILE).exists(), (folder / CHECKPOINT_FILE).exists()
     reason = ""
-    if stop or checkpoint:
-        try:
-            reason = str(read_json(folder / (STOP_FILE if stop else CHECKPOINT_FILE)).get("reason", ""))
-        except (DataError, AttributeError, OSError):
-            reason = ""
+    with contextlib.suppress(DataError, AttributeError):
+        reason = str(read_json(folder / (STOP_FILE if stop else CHECKPOINT_FILE)).get("reason", ""))
     return DriverRequests(stop, checkpoint, reason)

@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,51 +78,42 @@ class Board:
     parts: tuple[Gpu, ...]
 
 
-@contextmanager
-def _nvml() -> Iterator[tuple[Any, str]]:
-    """The initialised ``pynvml`` module, or None and why not."""
-    try:
-        import pynvml
-    except ImportError:
-        yield None, "nvidia-ml-py is not installed"
-        return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        yield None, f"NVML: {error}"
-        return
-    try:
-        yield pynvml, ""
-    finally:
-        pynvml.nvmlShutdown()
-
-
 def boards_from_nvml() -> tuple[list[Board] | None, str]:
     """All physical cards in bus order, or None and why NVML could not be asked."""
-    with _nvml() as (nvml, why):
-        if nvml is None:
-            return None, why
-        try:
-            driver = _text(nvml.nvmlSystemGetDriverVersion())
-            count = nvml.nvmlDeviceGetCount()
+    try:
+        import pynvml as nvml
+    except ImportError:
+        return None, "nvidia-ml-py is not installed"
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return None, f"NVML: {error}"
+    try:
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        return _boards(nvml, driver, nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError as error:
+        return None, f"NVML: {error}"
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _boards(nvml: Any, driver: str, count: int) -> tuple[list[Board], str]:
+    found: list[tuple[str, int, Board]] = []
+    lost = []
+    for index in range(count):
+        try:  # one card that does not answer must not hide the others
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            board = _board(nvml, handle, driver)
         except nvml.NVMLError as error:
-            return None, f"NVML: {error}"
-        found: list[tuple[str, int, Board]] = []
-        lost = []
-        for index in range(count):
-            try:  # one card that does not answer must not hide the others
-                handle = nvml.nvmlDeviceGetHandleByIndex(index)
-                board = _board(nvml, handle, driver)
-            except nvml.NVMLError as error:
-                lost.append(f"card {index} does not answer (NVML: {error})")
-                continue
-            place = _or_none(nvml, nvml.nvmlDeviceGetPciInfo, handle)
-            if board.parts:
-                found.append((_text(place.busId) if place else "", index, board))
-            else:
-                lost.append(f"card {index} ({board.uuid}) is in MIG mode and has no slice")
-        note = "; ".join(lost) or ("" if count else "the driver lists no card")
-        return [board for _, _, board in sorted(found, key=lambda item: item[:2])], note
+            lost.append(f"card {index} does not answer (NVML: {error})")
+            continue
+        place = _or_none(nvml, nvml.nvmlDeviceGetPciInfo, handle)
+        if board.parts:
+            found.append((_text(place.busId) if place else "", index, board))
+        else:
+            lost.append(f"card {index} ({board.uuid}) is in MIG mode and has no slice")
+    note = "; ".join(lost) or ("" if count else "the driver lists no card")
+    return [board for _, _, board in sorted(found, key=lambda item: item[:2])], note
 
 
 def _board(nvml: Any, handle: Any, driver: str) -> Board:

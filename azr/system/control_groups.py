@@ -50,7 +50,7 @@ def group_value(path: Path) -> int | None:
 def usable_cores(root: Path = Path("/")) -> int:
     """Cores that this process may use: those of its affinity mask, and no more than the smallest CPU quota of the groups
     around it (``docker --cpus``, ``CPUQuota=`` of systemd) makes whole; at least one."""
-    counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    counts = [len(os.sched_getaffinity(0))]
     for folder, version in groups_of("cpu", root):
         names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         with contextlib.suppress(OSError, ValueError):  # no limit is the word "max", or -1

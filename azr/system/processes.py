@@ -31,6 +31,7 @@ from azr.system.files import read_json, write_json_atomic
 
 GIB = 2**30
 
+END_LIMIT_S = 30.0
 MARKER_VARIABLE = "AZR_ATTEMPT"
 """Environment variable that every process of an attempt inherits; how our own descendants are recognised."""
 
@@ -213,14 +214,14 @@ class Registry:
         return sorted(found, key=lambda process: process.pid)
 
 
-def end_processes(registry: Registry, *, limit_s: float = 30.0) -> list[ProcessId]:
+def end_processes(registry: Registry) -> list[ProcessId]:
     """SIGKILL until nothing of the attempt is left: what can end by itself was asked before (``STOP_FILE``), and nothing
     of it heeds SIGTERM (``signals_for_the_owner_alone``).
 
     Returns:
-        what still lives after ``limit_s`` seconds (a process stuck in the kernel); normally empty.
+        what still lives after ``END_LIMIT_S`` (a process stuck in the kernel); normally empty.
     """
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + END_LIMIT_S
     while (living := registry.living()) and time.monotonic() < deadline:
         for process in living:
             if process.alive:
@@ -234,14 +235,12 @@ def memory_gib(processes: Iterable[ProcessId]) -> float:
     """Memory of processes, shared pages counted once (PSS); resident size where the kernel does not report it."""
     total = 0
     for process in processes:
-        try:
-            for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
-                    break
-        except OSError:
-            with contextlib.suppress(psutil.Error):
-                total += psutil.Process(process.pid).memory_info().rss
+        with contextlib.suppress(psutil.Error):
+            own = psutil.Process(process.pid)
+            try:
+                total += own.memory_full_info().pss
+            except (psutil.AccessDenied, AttributeError):  # another user's; a kernel without smaps
+                total += own.memory_info().rss
     return total / GIB
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import psutil
+
 from azr.system.processes import ProcessId
 
 STACKS_VARIABLE = "AZR_STACKS"
@@ -60,7 +62,7 @@ def collect_stacks(processes: Iterable[ProcessId], path: Path) -> int:
         with contextlib.suppress(OSError):
             with open(path, "a", encoding="utf-8") as file:
                 now = time.strftime("%H:%M:%S")
-                file.write(f"\n=== {now} process {process.pid}: {_title(process.pid) or process.name}\n")
+                file.write(f"\n=== {now} process {process.pid}: {_title(process)}\n")
             size = path.stat().st_size
             os.kill(process.pid, signal.SIGUSR1)
             asked += 1
@@ -89,8 +91,7 @@ def _has_handler(pid: int) -> bool:
     return False
 
 
-def _title(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-        return words.decode("utf-8", "replace").strip()[:200]
-    return ""
+def _title(process: ProcessId) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(psutil.Process(process.pid).cmdline()).strip()[:200] or process.name
+    return process.name

@@ -684,7 +684,8 @@ def test_paths_that_are_none(run: RunDir, name: str, sentence: str) -> None:
 def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
     """The trainer reads the run's own copy, which is JSON Lines."""
     probes = written(tmp_path / "mine.csv.gz", gzip.compress(CSV.encode()))
-    [copy] = prepare_probes(run, quiet(probe_files=[str(probes)]))
+    prepare_probes(run, quiet(probe_files=[str(probes)]))
+    [copy] = probe_files(run)
     assert copy.name == "mine.jsonl" and [record["input"] for record in read_jsonl(copy)] == ["0", "1", "2"]
     bad = written(tmp_path / "bad.csv", CSV + "a,b\n")
     with pytest.raises(
