@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,3 +50,23 @@ def test_rows_travel_with_the_ids_of_their_prompts(monkeypatch: pytest.MonkeyPat
     assert [record["prompt_ids"] for record in records] == [
         prompt_token_ids(trainer.tokenizer, row.prompt) for row in rows
     ]
+
+
+def test_a_save_leaves_no_lock_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """verl left two empty files in the temporary folder with every checkpoint."""
+    from verl.utils.fs import local_mkdir_safe
+
+    from azr.train.verl.policy_worker import PolicyTrainingWorker
+
+    def save(path: str, *options: Any) -> None:
+        for folder in (path, f"{path}/huggingface"):
+            local_mkdir_safe(folder)
+        assert len(list(temporary.glob("ckpt_*.lock"))) == 2
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    worker = object.__new__(PolicyTrainingWorker)
+    worker.engine = SimpleNamespace(save_checkpoint=save)
+    worker.save_checkpoint(str(tmp_path / "actor"))
+    assert not list(temporary.iterdir()) and (tmp_path / "actor" / "huggingface").is_dir()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +37,13 @@ class PolicyTrainingWorker(TrainingWorker):
         if get_device_name() == "cpu":
             initialize_global_process_group_ray(backend="cpu:gloo")
         super().__init__(config)
+
+    def save_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
+        """Without the files in the temporary folder that verl locks while it makes folders, one more with each save."""
+        super().save_checkpoint(local_path, *options, **named)
+        for folder in (local_path, f"{local_path}/huggingface"):
+            name = f"ckpt_{hash(folder) & 0xFFFFFFFF:08x}.lock"  # as verl.utils.fs.local_mkdir_safe
+            Path(tempfile.gettempdir(), name).unlink(missing_ok=True)
 
 
 class PolicyWorker(ActorRolloutRefWorker):
