@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from azr.campaign.control import read_requests
+from azr.campaign.state import load_state
 from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
@@ -48,6 +50,18 @@ def changed_settings(run: RunDir, config: Config, versions: Mapping[str, str]) -
         *changed_versions(read_versions(run.root), versions).figures,
     ]
     return Changed(tuple(figures), earlier.campaign.hours != config.campaign.hours)
+
+
+def budget_by_control(run: RunDir, config: Config) -> str:
+    """For whoever is shown ``campaign.hours``: what the run goes by, where `azr control` has set another budget; else empty."""
+    state, _ = load_state(run)
+    hours = read_requests(run).hours
+    if hours is None and state is not None and not changed_settings(run, config, {}).hours:
+        hours = state.hours
+    if hours is None or hours == config.campaign.hours:
+        return ""
+    budget = f"{hours:g} h" if hours else "without a limit"
+    return f"The time budget of {run.root.name} is {budget}, set with `azr control`, not campaign.hours={config.campaign.hours:g}."
 
 
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Changed:

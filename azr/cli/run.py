@@ -41,10 +41,11 @@ def main(words: Sequence[str]) -> int:
     config = fitted.config
     run = RunDir(runs_folder(config) / config.name)
     if show:
+        from azr.campaign.changed_settings import budget_by_control
         from azr.campaign.identity_check import refusal_of_start
 
         print(to_yaml(config), end="")
-        if told := refusal_of_start(run, config):
+        for told in filter(None, [refusal_of_start(run, config), budget_by_control(run, config)]):
             print(told, file=sys.stderr)
         return 0
     print(loaded.recipe_reason)

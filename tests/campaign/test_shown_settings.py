@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from azr.campaign.control import Control, request_control
 from azr.campaign.identity_check import settle_identity
+from azr.campaign.state import save_state
 from azr.cli import run_command
 from azr.config.load import load_config, write_config
+from azr.run.records import CampaignState
 from azr.run.rundir import RunDir
 from azr.train import model_source
 
@@ -37,6 +40,28 @@ def test_settings_that_a_run_does_not_keep_are_told(
     assert "model.lora_rank: 8 at its start, 0 now" in told and "seed: 7 at its start" in told
     run_command(words[0], [*words[1:], *place, *begun])
     assert "would be refused" not in "".join(capfd.readouterr())
+
+
+def test_a_budget_that_control_has_set_is_told_beside_the_configuration(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It showed campaign.hours alone, by which the run does not go."""
+    place = [f"runs_dir={tmp_path}", "name=old", "recipe=cpu_tiny", "campaign.hours=5"]
+    run = RunDir(tmp_path / "old")
+    run.root.mkdir()
+
+    def shown(*settings: str) -> str:
+        assert run_command("run", ["--cfg", "job", *place, *settings]) == 0
+        return capfd.readouterr().err
+
+    assert "time budget" not in shown()
+    write_config(run.config, load_config(place).config)
+    save_state(run, CampaignState(hours=9.5))
+    told = "The time budget of old is 9.5 h, set with `azr control`, not campaign.hours=5."
+    assert told in shown()
+    assert "time budget" not in shown("campaign.hours=6"), "another one than before replaces it"
+    request_control(run, Control.BUDGET, hours=0)
+    assert "old is without a limit" in shown("campaign.hours=6")
 
 
 @pytest.mark.parametrize("kind", ["all", "hydra"])
