@@ -30,6 +30,7 @@ UNKNOWN = card(0.0, "NVIDIA GB10", (12, 1), "GPU-gb10")
 @pytest.mark.parametrize(
     ("cards", "recipe"),
     [((), "cpu_tiny"), ((4.0,), "cpu_tiny"), ((7.99,), "0_5b_8gb"), ((12.0,), "0_5b_8gb"), ((15.92,), "0_5b_16gb"), ((79.1,), "0_5b_16gb"),
+     ((14.9,), "0_5b_8gb"), ((14.996,), "0_5b_16gb"),  # "15.0 GiB: below 15 GiB", of an A2 of 16 GB with ECC
      ((79.1, 79.1), "paper_multi_gpu"), ((15.9, 15.9), "0_5b_16gb"), ((7.99, 15.92), "0_5b_16gb")],
 )  # fmt: skip
 def test_recipe_by_memory(cards, recipe):
