@@ -8,18 +8,15 @@ other settings are never mixed in. Verdicts are not cached: they are computed ag
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from azr.errors import DataError, RunError
-from azr.system.files import json_line, read_json, read_jsonl, write_json_atomic
+from azr.system.files import append_jsonl, fsync, read_json, read_jsonl, write_json_atomic
 from azr.system.locks import locked
 
-FSYNC_EVERY_S = 2.0
 _OTHER = {
     "suite": "to other questions: those of another file, or asked in other words",
     "model": "of another model of this name",
@@ -41,13 +38,19 @@ class Answer:
     length."""
 
 
+@dataclass(frozen=True)
 class AnswerStore:
     """``answers.jsonl`` of one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "answers.jsonl"
-        self.request_path = folder / "request.json"
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "answers.jsonl"
+
+    @property
+    def request_path(self) -> Path:
+        return self.folder / "request.json"
 
     @contextlib.contextmanager
     def opened(self, request: dict[str, Any], *, restart: bool = False) -> Iterator[None]:
@@ -92,27 +95,10 @@ class AnswerStore:
                 answers[answer.item_id, answer.sample] = answer
         return answers
 
+    def append(self, answers: Iterable[Answer]) -> None:
+        """A process that is killed loses none of them, a machine that loses power those since ``sync``."""
+        append_jsonl(self.path, map(vars, answers), durable=False)
 
-class AnswerWriter:
-    """Appends answers to ``answers.jsonl``, each in one write as soon as it is finished: a process that is
-    killed loses none of them, a machine that loses power those of the last ``FSYNC_EVERY_S``."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (closed by close)
-        self._synced_s = time.monotonic()
-        if self._file.tell():
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":  # the torn line of an earlier crash is ended
-                self._file.write(b"\n")
-
-    def write(self, answers: Iterable[Answer]) -> None:
-        data = "".join(json_line(vars(answer)) for answer in answers).encode("utf-8", "surrogatepass")
-        while data:
-            data = data[self._file.write(data) :]
-        if time.monotonic() - self._synced_s > FSYNC_EVERY_S:
-            os.fsync(self._file.fileno())
-            self._synced_s = time.monotonic()
-
-    def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+    def sync(self) -> None:
+        if self.path.exists():
+            fsync(self.path)

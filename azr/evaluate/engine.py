@@ -21,13 +21,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from azr.config.paths import PROJECT, python_path
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
-from azr.evaluate.engine_requests import AskedBatch, EngineJob, EngineModel, EngineOptions, Request
+from azr.evaluate.engine_requests import Batch, EngineJob, EngineModel, EngineOptions
 from azr.evaluate.gpu_lock import hold_cards
 from azr.evaluate.progress import ProgressLine, Tally
 from azr.report.text import duration
@@ -56,62 +56,6 @@ STAGES = {
 }
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a model is asked, and where its answers go. Stores must be open."""
-
-    requests: Sequence[Request]
-    store: AnswerStore
-
-    def missing(self) -> list[Request]:
-        """Those that lack answers."""
-        have = self.store.read()
-        lacking = (
-            (
-                each,
-                tuple(
-                    sample for sample in range(each.decoding.samples) if (each.item_id, sample) not in have
-                ),
-            )
-            for each in self.requests
-        )
-        return [replace(request, missing=samples) for request, samples in lacking if samples]
-
-
-@dataclass
-class _Plan:
-    """Models that share an engine, and what each is still asked."""
-
-    options: EngineOptions
-    models: list[tuple[EngineModel, list[tuple[Batch, list[Request]]]]] = field(default_factory=list)
-
-    @property
-    def log(self) -> Path:
-        return self.models[0][1][0][0].store.folder / "engine.log"
-
-    @property
-    def asked(self) -> list[Request]:
-        return [each for _, batches in self.models for _, missing in batches for each in missing]
-
-    @property
-    def wanted(self) -> int:
-        return sum(len(each.missing) for each in self.asked)
-
-    @property
-    def most_tokens(self) -> int:
-        return sum(each.decoding.max_response_tokens * len(each.missing) for each in self.asked)
-
-    def job(self) -> EngineJob:
-        longest = max(
-            each.decoding.max_prompt_tokens + each.decoding.max_response_tokens for each in self.asked
-        )
-        models = [
-            (model, tuple(AskedBatch(batch.store.path.resolve(), tuple(each)) for batch, each in batches))
-            for model, batches in self.models
-        ]
-        return EngineJob(self.options, longest, tuple(models))
-
-
 def answer_all(
     work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]],
     *,
@@ -129,29 +73,28 @@ def answer_all(
         ModelError: an engine failed or hung, or a model cannot be loaded; the answers so far are kept.
         EngineError: another evaluation had the card for many hours.
     """
-    plans = _plans(work)
-    for number, plan in enumerate(plans):
+    jobs = _jobs(work)
+    for number, job in enumerate(jobs):
         if number:
-            names = ", ".join(model.label for model, _ in plan.models)
-            say(
-                f"{names}: has another shape than {plans[0].models[0][0].label}, so another engine is started"
-            )
-        device = device_for(detect(), plan.options.device, plan.options.tensor_parallel)
+            names = ", ".join(model.label for model, _ in job.models)
+            say(f"{names}: has another shape than {jobs[0].models[0][0].label}, so another engine is started")
+        device = device_for(detect(), job.engine.device, job.engine.tensor_parallel)
         cards = [card.uuid or card.name for card in device.cards]
         with hold_cards(cards, say=say), scratch_folder("engine") as scratch:
-            job = scratch / "job.json"
-            write_json_atomic(job, to_json(plan.job()))
-            status, reason = _run_child(job, plan, ProgressLine(enabled=progress))
-        batches = (batch for _, batches in plan.models for batch, _ in batches)
-        missing = sum(len(each.missing) for batch in batches for each in batch.missing())
+            file = scratch / "job.json"
+            write_json_atomic(file, to_json(job))
+            log = job.models[0][1][0].store.folder / "engine.log"
+            status, reason = _run_child(file, job, log, ProgressLine(enabled=progress))
+        left = (batch.unanswered() for _, batches in job.models for batch in batches)
+        missing = sum(len(request.missing) for batch in left for request in batch.requests)
         if reason:
             raise ModelError(reason)
         if status or missing:
-            said = "\n".join([line for line in read_tail(plan.log) if line.strip()][-15:])
+            said = "\n".join([line for line in read_tail(log) if line.strip()][-15:])
             raise ModelError(
                 f"the engine ended with {_status(status)} and {missing} answers missing. The answers so far are kept; run the same command "
                 "to continue. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
-                f"({plan.log}):\n{said}"
+                f"({log}):\n{said}"
             )
 
 
@@ -161,15 +104,17 @@ def _status(status: int) -> str:
     return f"status {status}"
 
 
-def _plans(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -> list[_Plan]:
-    """One plan an engine; models with nothing left to ask are in none."""
-    plans: dict[str, _Plan] = {}
+def _jobs(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -> list[EngineJob]:
+    """One an engine; models with nothing left to ask are in none."""
+    jobs: dict[str, EngineJob] = {}
     for model, options, batches in work:
-        asked = [(batch, missing) for batch in batches if (missing := batch.missing())]
+        # the engine's process works in another folder
+        absolute = (replace(batch, store=AnswerStore(batch.store.folder.resolve())) for batch in batches)
+        asked = [left for batch in absolute if (left := batch.unanswered()).requests]
         if asked:
-            plan = plans.setdefault(shape(model.folder, options), _Plan(options))
-            plan.models.append((model, asked))
-    return list(plans.values())
+            job = jobs.setdefault(shape(model.folder, options), EngineJob(options, []))
+            job.models.append((model, asked))
+    return list(jobs.values())
 
 
 def shape(folder: Path, options: EngineOptions) -> str:
@@ -215,7 +160,7 @@ def prompt_limit(
     return lambda prompt: tokens().fits(prompt)
 
 
-def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
+def _run_child(file: Path, job: EngineJob, log: Path, line: ProgressLine) -> tuple[int, str]:
     """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here.
 
     Returns:
@@ -223,16 +168,16 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
     """
     ours, theirs = os.pipe()
     process: subprocess.Popen[bytes] | None = None
-    watch = _EngineWatch(plan, line)
+    watch = _EngineWatch(job, line)
     try:
-        command = [sys.executable, "-m", "azr.evaluate.engine_process", str(job), str(theirs)]
-        with open(plan.log, "wb") as file:
+        command = [sys.executable, "-m", "azr.evaluate.engine_process", str(file), str(theirs)]
+        with open(log, "wb") as said:
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
                 env={**os.environ, "PYTHONPATH": python_path()},
                 start_new_session=True,
-                stdout=file,
+                stdout=said,
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs,),
             )
@@ -253,9 +198,11 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
 class _EngineWatch:
     """Reads the engine process's events, and shows where it stands."""
 
-    def __init__(self, plan: _Plan, line: ProgressLine) -> None:
-        self._plan, self._line = plan, line
-        self._tally = Tally(plan.wanted, most_tokens=plan.most_tokens)
+    def __init__(self, job: EngineJob, line: ProgressLine) -> None:
+        self._job, self._line = job, line
+        wanted = sum(len(each.missing) for each in job.requests)
+        most_tokens = sum(each.decoding.max_response_tokens * len(each.missing) for each in job.requests)
+        self._tally = Tally(wanted, most_tokens=most_tokens)
         self._stage, self._model, self._since_s = "start", 0, time.monotonic()
         self._torn = b""
         self.reason = ""
@@ -303,7 +250,7 @@ class _EngineWatch:
             self.reason = event.get("failed", self.reason)
 
     def show(self, *, last: bool = False) -> None:
-        models = self._plan.models
+        models = self._job.models
         label = models[min(self._model, len(models) - 1)][0].label
         place = f" (model {self._model + 1} of {len(models)})" if len(models) > 1 else ""
         if self._stage == "answer":

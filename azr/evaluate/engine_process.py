@@ -17,7 +17,6 @@ Every answer is appended to its file in the step of the engine that finished it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import AzrError
-from azr.evaluate.answers import Answer, AnswerWriter
+from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine_requests import EngineJob, Request
 from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.models.check import refuse_head_size
@@ -39,12 +38,6 @@ GAVE_UP = 3
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print(
-            "usage: python -m azr.evaluate.engine_process JOB.json EVENTS   (scripts/evaluate.py starts this)",
-            file=sys.stderr,
-        )
-        return 2
     from azr.system.hardware import detect, device_for
     from azr.system.places import prepare_places, restart_with_plain_path
 
@@ -92,27 +85,21 @@ def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
     for number, (model, batches) in enumerate(job.models):
         events.send({"model": number})
         text = ModelText(model.folder, job.engine.trust_remote_code)
-        with contextlib.ExitStack() as writers:
-            pending: list[Pending] = []
-            wanted = 0
-            for batch in batches:
-                writer = writers.enter_context(contextlib.closing(AnswerWriter(batch.answers)))
-                for request in batch.requests:
-                    wanted += len(request.missing)
-                    pending += _pending(request, text, writer)
-            events.send({"not_asked": wanted - len(pending)})
-            if pending:
-                session = session or Session(model.folder, job, on_gpu, events.send, adapters)
-                session.load(model, text)
-                session.answer(pending, text)
+        asked = [(request, batch.store) for batch in batches for request in batch.requests]
+        pending = [each for request, store in asked for each in _pending(request, text, store)]
+        events.send({"not_asked": sum(len(request.missing) for request, _ in asked) - len(pending)})
+        if pending:
+            session = session or Session(model.folder, job, on_gpu, events.send, adapters)
+            session.load(model, text)
+            session.answer(pending, text)
 
 
-def _pending(request: Request, text: ModelText, writer: AnswerWriter) -> list[Pending]:
+def _pending(request: Request, text: ModelText, store: AnswerStore) -> list[Pending]:
     """The answers that a request asks for; a prompt over its limit is answered with that at once."""
     ids = text.prompt_ids(request)
     if len(ids) <= request.decoding.max_prompt_tokens:
-        return [Pending(request, sample, ids, writer) for sample in request.missing]
-    writer.write(
+        return [Pending(request, sample, ids, store) for sample in request.missing]
+    store.append(
         Answer(request.item_id, sample, "", len(ids), prompt_too_long=True) for sample in request.missing
     )
     return []

@@ -7,9 +7,11 @@ chats, prompts that begin the response for the model, their own stops and limits
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from azr.evaluate.answers import AnswerStore
 from azr.tasks import Prompt
 
 
@@ -73,17 +75,36 @@ class EngineModel:
 
 
 @dataclass(frozen=True)
-class AskedBatch:
-    """Requests whose answers are in one file."""
+class Batch:
+    """What a model is asked, and where its answers go. Stores must be open."""
 
-    answers: Path
-    requests: tuple[Request, ...]
+    requests: Sequence[Request]
+    store: AnswerStore
+
+    def unanswered(self) -> Batch:
+        """The requests that lack answers, each with the numbers of those."""
+        have = self.store.read()
+        lacking = []
+        for request in self.requests:
+            samples = range(request.decoding.samples)
+            missing = tuple(sample for sample in samples if (request.item_id, sample) not in have)
+            lacking += [replace(request, missing=missing)] if missing else []
+        return replace(self, requests=lacking)
 
 
 @dataclass(frozen=True)
 class EngineJob:
-    """The file from which an engine's process works: models of one shape, and what each is asked."""
+    """The file from which an engine's process works: models of one shape, and what each is still asked."""
 
     engine: EngineOptions
-    max_model_len: int
-    models: tuple[tuple[EngineModel, tuple[AskedBatch, ...]], ...]
+    models: list[tuple[EngineModel, list[Batch]]]
+
+    @property
+    def requests(self) -> list[Request]:
+        return [request for _, batches in self.models for batch in batches for request in batch.requests]
+
+    @property
+    def max_model_len(self) -> int:
+        """Tokens of the longest prompt with its answer."""
+        limits = (each.decoding for each in self.requests)
+        return max(each.max_prompt_tokens + each.max_response_tokens for each in limits)

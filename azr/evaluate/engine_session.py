@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from azr.errors import ModelError
-from azr.evaluate.answers import Answer, AnswerWriter
+from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine_requests import EngineJob, EngineModel, Request
 from azr.system.files import file_hash, read_json
 from azr.system.hashes import sampling_seed
@@ -20,6 +20,8 @@ from azr.train.tokens import end_token_ids, load_tokenizer, prompt_token_ids, re
 CPU_BATCHED_TOKENS = 4096
 """Tokens read at once without a GPU; never fewer than one whole prompt."""
 REPORT_EVERY_S = 0.5
+SYNC_EVERY_S = 2.0
+"""What a power cut may cost of the answers."""
 CHECK_TEXT = """\
 def f(numbers):
     total = 0
@@ -42,7 +44,7 @@ class Pending:
     request: Request
     sample: int
     prompt_ids: Sequence[int]
-    writer: AnswerWriter
+    store: AnswerStore
 
 
 class ModelText:
@@ -177,21 +179,29 @@ class Session:
             )
             prompt: Any = {"prompt_token_ids": list(one.prompt_ids)}
             engine.add_request(str(number), prompt, params, lora_request=self._adapters)
-        reported_s = time.monotonic()
+        stores = {one.store for one in pending}
+        reported_s = synced_s = time.monotonic()
         while engine.has_unfinished_requests():
             for output in engine.step():
                 self._keep(pending[int(output.request_id)], output, text)
-            if time.monotonic() - reported_s >= REPORT_EVERY_S:
-                reported_s = time.monotonic()
+            now_s = time.monotonic()
+            if now_s - reported_s >= REPORT_EVERY_S:
+                reported_s = now_s
                 self._count(engine)
+            if now_s - synced_s >= SYNC_EVERY_S:
+                synced_s = now_s
+                for store in stores:
+                    store.sync()
         self._count(engine)
+        for store in stores:
+            store.sync()
 
     def _keep(self, one: Pending, output: Any, text: ModelText) -> None:
         best = output.outputs[0]
         # stops cut the text inside a token; without them the text is decoded as the trainer decodes it
         completion = best.text if one.request.stop else text.text(best.token_ids)
         finished = best.finish_reason != "length"
-        one.writer.write([Answer(one.request.item_id, one.sample, completion, len(best.token_ids), finished)])
+        one.store.append([Answer(one.request.item_id, one.sample, completion, len(best.token_ids), finished)])
         self._answers += 1
         self._tokens += len(best.token_ids)
 

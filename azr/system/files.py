@@ -213,8 +213,9 @@ def _json(value: Any, indent: int | None = None) -> str:
     return text
 
 
-def append_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Appends whole lines in one write and fsyncs. A torn last line of an earlier crash is ended first."""
+def append_jsonl(path: Path, records: Iterable[dict[str, Any]], *, durable: bool = True) -> None:
+    """Appends whole lines in one write, and fsyncs where they are to be ``durable``. A torn last line of an earlier crash is
+    ended first."""
     data = "".join(json_line(record) for record in records).encode("utf-8", "surrogatepass")
     if not data:
         return
@@ -226,7 +227,8 @@ def append_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
                 data = b"\n" + data
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import shutil
@@ -15,7 +14,7 @@ from run_fixture import PROBE_FILE, TINY, make_run
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
-from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
+from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.evaluation import Options, decoding_of, evaluate
 from azr.evaluate.items import Item, evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
@@ -213,11 +212,10 @@ def test_an_interrupted_evaluation_is_judged_on_what_all_models_have_answered(tm
         [request] = (tmp_path / "out").glob(
             f"*{'other' if folder == 'B' else TINY.name}*/probes/request.json"
         )
-        writer = AnswerWriter(request.with_name("answers.jsonl"))
+        store = AnswerStore(request.parent)
         for item in answered:
             gold = gold_answer(tasks[item.item_id]) if right else "```output\n'no'\n```"
-            writer.write([Answer(item.item_id, 0, f"hm</think><answer>{gold}</answer>", n_tokens=9)])
-        writer.close()
+            store.append([Answer(item.item_id, 0, f"hm</think><answer>{gold}</answer>", n_tokens=9)])
 
     said: list[str] = []
     found = evaluate([str(TINY), str(other)], options, say=said.append)
@@ -238,7 +236,7 @@ def test_another_file_as_a_suite_of_the_same_name_leaves_the_answers_to_the_firs
         evaluate([str(TINY)], replace(options, suites=[f"probes={files[0]}"]), lambda _: None)
     [request] = (tmp_path / "out").glob("*/probes/request.json")
     answers = request.with_name("answers.jsonl")
-    AnswerWriter(answers).write([Answer("mine/x", 0, "hm")])
+    AnswerStore(answers.parent).append([Answer("mine/x", 0, "hm")])
     before = answers.read_bytes(), request.read_bytes()
     with pytest.raises(RunError, match=r"probes holds answers to other questions: .*; give another --out"):
         evaluate([str(TINY)], replace(options, suites=[f"probes={files[1]}"]), lambda _: None)
@@ -262,12 +260,11 @@ def test_tasks_that_the_run_trains_on_are_counted_and_left_out_beside_the_score(
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([f"{run.root}@0"], unanswered, say=lambda _: None)
     [request] = (tmp_path / "out").glob("*/probes/request.json")
-    writer = AnswerWriter(request.with_name("answers.jsonl"))
+    store = AnswerStore(request.parent)
     own = [f"mine/{suite.tasks[item.item_id].task_id}" for item in items]
     for number, (item, item_id) in enumerate(zip(items, own, strict=True)):
         gold = gold_answer(suite.tasks[item.item_id]) if number in (0, 1, 2) else "no"
-        writer.write([Answer(item_id, 0, f"hm</think><answer>{gold}</answer>", n_tokens=9)])
-    writer.close()
+        store.append([Answer(item_id, 0, f"hm</think><answer>{gold}</answer>", n_tokens=9)])
 
     said: list[str] = []
     [found] = evaluate([f"{run.root}@0"], unanswered, say=said.append)["results"]
@@ -295,8 +292,7 @@ def test_a_model_beside_a_run_is_asked_the_run_s_probes_and_a_guessed_frame_is_n
 
     suite = probe_suite(run.probes, COMPACT)
     for request in (tmp_path / "out").glob("*/probes/request.json"):
-        with contextlib.closing(AnswerWriter(request.with_name("answers.jsonl"))) as writer:
-            writer.write([Answer(item.item_id, 0, "no") for item in suite.items[:4]])
+        AnswerStore(request.parent).append([Answer(item.item_id, 0, "no") for item in suite.items[:4]])
     said: list[str] = []
     found = evaluate([str(alone), f"{run.root}@0"], options, say=said.append)
     assert [len(scores["item_scores"]) for scores in found["results"]] == [4, 4]
@@ -344,8 +340,7 @@ def test_the_programs_of_cruxeval_are_looked_for_too(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([f"{run.root}@0"], options, say=lambda _: None)
     [request] = (tmp_path / "out").glob("*/cruxeval-o/request.json")
-    with contextlib.closing(AnswerWriter(request.with_name("answers.jsonl"))) as writer:
-        writer.write([Answer(row["id"], 0, "no") for row in rows])
+    AnswerStore(request.parent).append([Answer(row["id"], 0, "no") for row in rows])
     [found] = evaluate([f"{run.root}@0"], options, say=lambda _: None)["results"]
     assert list(found["trained_on"]) == ["sample_1"]
 
@@ -360,8 +355,7 @@ def test_models_that_are_asked_otherwise_are_called_so(tmp_path: Path) -> None:
         evaluate(models, options, say=lambda _: None)
     suite = probe_suite(first.probes, COMPACT)
     for request in (tmp_path / "out").glob("*/probes/request.json"):
-        with contextlib.closing(AnswerWriter(request.with_name("answers.jsonl"))) as writer:
-            writer.write([Answer(item.item_id, 0, "no") for item in suite.items[:4]])
+        AnswerStore(request.parent).append([Answer(item.item_id, 0, "no") for item in suite.items[:4]])
     record = evaluate(models, options, say=lambda _: None)
     alike, cut = record["results"]
     assert not record["comparisons"] and not record["verdicts"] and cut["otherwise"]

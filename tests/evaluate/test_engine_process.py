@@ -18,9 +18,9 @@ from run_fixture import TINY
 
 from azr.errors import ModelError
 from azr.evaluate import engine
-from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
+from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all, shape
-from azr.evaluate.engine_requests import Decoding, Request
+from azr.evaluate.engine_requests import Decoding, EngineJob, Request
 from azr.evaluate.engine_session import check_loaded
 from azr.evaluate.number_type import number_type
 from azr.evaluate.progress import ProgressLine, Tally
@@ -40,9 +40,10 @@ def send(event):
 for number, (model, batches) in enumerate(job["models"]):
     send({"model": number})
     for batch in batches:
+        answers = batch["store"]["folder"] + "/answers.jsonl"
         for request in batch["requests"]:
             for sample in request["missing"]:
-                with open(batch["answers"], "a") as file:
+                with open(answers, "a") as file:
                     file.write(json.dumps({"item_id": request["item_id"], "sample": sample, "completion": model["label"]}) + "\\n")
 """
 
@@ -80,7 +81,7 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(
     answer_all(work, progress=False, say=said.append)
     jobs = [json.loads(line) for line in note.read_text().splitlines()]
     assert [[model["label"] for model, _ in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
-    assert jobs[0]["max_model_len"] == 120
+    assert EngineJob(OPTIONS, [(models[0], work[0][2])]).max_model_len == 120
     assert said == ["wide: has another shape than a, so another engine is started"]
     assert {answer.completion for answer in AnswerStore(tmp_path / "b").read().values()} == {"b"}
 
@@ -91,9 +92,7 @@ def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there
     note = _stand_in(monkeypatch, tmp_path, SPEAKS)
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
-    writer = AnswerWriter(store.path)
-    writer.write([Answer("x", 0, "kept"), Answer("x", 1, "kept"), Answer("y", 1, "kept")])
-    writer.close()
+    store.append([Answer("x", 0, "kept"), Answer("x", 1, "kept"), Answer("y", 1, "kept")])
     for _ in range(2):
         work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y", "z", samples=2), store)])]
         answer_all(work, progress=False)
@@ -189,9 +188,7 @@ answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", samples=2), 
 def test_a_torn_line_is_ended_before_the_next_answer(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path)
     store.path.write_text(json.dumps(vars(Answer("a", 0, "one"))) + '\n{"item_id": "b", "sam')
-    writer = AnswerWriter(store.path)
-    writer.write([Answer("c", 0, "näh \ud800")])
-    writer.close()
+    store.append([Answer("c", 0, "näh \ud800")])
     assert {answer.completion for answer in store.read().values()} == {"one", "näh \ud800"}
 
 
