@@ -18,13 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, Check
 from azr.evaluate.extraction import defines, needed_parts, program_in
-from azr.evaluate.items import Habits, Item, Rating, Speaker, Suite, native_item
+from azr.evaluate.items import Asking, Habits, Item, Rating, Suite
 from azr.parsing import fenced_blocks, split_response
-from azr.prompts import load_frame
 from azr.sandbox import Sandbox
 from azr.tasks import Prompt
 
@@ -120,9 +118,7 @@ def of_whole_programs(suite: CodeSuite) -> CodeSuite:
 def code_suite(
     name: str,
     problems: Sequence[Problem],
-    config: SelfPlayConfig,
-    style: str,
-    speaker: Speaker,
+    asking: Asking,
     habits: Habits,
     left_out: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -136,22 +132,16 @@ def code_suite(
         [(twice, _)] = Counter(problem.problem_id for problem in problems).most_common(1) or [("", 0)]
         why = f"two problems have the id {twice!r}; ids must be unique" if problems else "it has no problem"
         raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
-    items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
+    items = [
+        asking.item(each.problem_id, name, each.frame_text, each.chat, each.plain, habits)
+        for each in problems
+    ]
     return CodeSuite(
         name=name,
-        style=style,
-        chat=speaker.chat,
+        style=asking.style,
+        chat=asking.speaker.chat,
         problems=by_id,
         items=items,
         left_out=left_out,
         notes=notes,
     )
-
-
-def _item(
-    name: str, problem: Problem, config: SelfPlayConfig, style: str, speaker: Speaker, habits: Habits
-) -> Item:
-    if style == "frame":
-        prompt = load_frame(config.frame).wrap(problem.frame_text, (problem.frame_text,))
-        return Item(problem.problem_id, name, prompt)
-    return native_item(problem.problem_id, name, problem.chat, problem.plain, habits, speaker)

@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.items import CHAT, Habits, Item, Speaker, native_item
+from azr.evaluate.items import Asking, Habits
 from azr.evaluate.suite_records import records
 from azr.evaluate.tasks_suite import TaskSuite, task_suite
 from azr.evaluate.texts import filled
@@ -46,9 +45,7 @@ class Assertion:
     """What the authors' prompts are filled with: ``code``, ``call`` and ``output``."""
 
 
-def cruxeval_suite(
-    path: Path, name: str, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT
-) -> TaskSuite:
+def cruxeval_suite(path: Path, asking: Asking, name: str) -> TaskSuite:
     """An item whose output is not a literal cannot be judged without evaluating text; it is left out and named.
 
     Raises:
@@ -64,18 +61,11 @@ def cruxeval_suite(
             continue
         task = Task(task_type=TYPES[name], code=code, inputs=(given,), outputs=(gold,))
         asked.append(Assertion(item_id, task, {"code": code, "call": f"f({given})", "output": output}))
-    return assertion_suite(name, asked, left_out, config, style, speaker, prompts=name)
+    return assertion_suite(name, asked, left_out, asking, prompts=name)
 
 
 def assertion_suite(
-    name: str,
-    asked: Sequence[Assertion],
-    left_out: Sequence[str],
-    config: SelfPlayConfig,
-    style: str,
-    speaker: Speaker,
-    *,
-    prompts: str,
+    name: str, asked: Sequence[Assertion], left_out: Sequence[str], asking: Asking, *, prompts: str
 ) -> TaskSuite:
     """
     Args:
@@ -84,25 +74,24 @@ def assertion_suite(
     Raises:
         DataError: two items have one id, or there are none.
     """
-
-    def native(assertion: Assertion) -> Item:
-        text = filled(f"{prompts}.{style}", **assertion.shown)
-        chat = Prompt((("user", text),), raw=False)
-        return native_item(assertion.item_id, name, chat, f"{text}\n", HABITS[style], speaker)
-
+    native = None
+    if asking.style != "frame":
+        native, habits = [], HABITS[asking.style]
+        for each in asked:
+            text = filled(f"{prompts}.{asking.style}", **each.shown)
+            chat = Prompt((("user", text),), raw=False)
+            native.append(asking.item(each.item_id, name, "", chat, f"{text}\n", habits))
     return task_suite(
         name,
         [(each.item_id, name, each.task) for each in asked],
-        replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True),
+        replace(asking.config, format_reward=True, bool_equals_int=True, int_equals_float=True),
         left_out,
-        native=None if style == "frame" else [native(each) for each in asked],
-        style=style,
+        native=native,
+        style=asking.style,
     )
 
 
-def execution_suite(
-    path: Path, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT
-) -> TaskSuite:
+def execution_suite(path: Path, asking: Asking) -> TaskSuite:
     """
     Raises:
         DataError: no such file, or a record lacks a field.
@@ -121,7 +110,7 @@ def execution_suite(
         task = Task(task_type=TaskType.DEDUCTION, code=code, inputs=(arguments,), outputs=(gold,))
         shown = {"code": record["code"], "call": record["input"], "output": record["output"]}
         asked.append(Assertion(item_id, task, shown))
-    return assertion_suite(EXECUTION, asked, left_out, config, style, speaker, prompts="cruxeval-o")
+    return assertion_suite(EXECUTION, asked, left_out, asking, prompts="cruxeval-o")
 
 
 def _arguments(place: str, call: str, name: str) -> str:

@@ -16,12 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, call_all, first_wrong
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
 from azr.evaluate.humaneval import preamble
-from azr.evaluate.items import CHAT, Habits, Speaker
+from azr.evaluate.items import Asking, Habits
 from azr.evaluate.suite_records import records, stamp
 from azr.evaluate.texts import filled
 from azr.sandbox import Sandbox
@@ -149,9 +148,7 @@ _SPECIAL: dict[tuple[bool, str], Callable[[list[Any], Any, Any, float], bool]] =
 """Tasks of MBPP (True) and HumanEval (False) with a rule of their own."""
 
 
-def plus_suite(
-    path: Path, name: str, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT
-) -> CodeSuite:
+def plus_suite(path: Path, asking: Asking, name: str) -> CodeSuite:
     """
     Args:
         name: ``humaneval+`` or ``mbpp+``.
@@ -160,7 +157,7 @@ def plus_suite(
         DataError: no such file, or a record lacks a field.
     """
     problems, notes = _read(name, *stamp(path))
-    return code_suite(name, problems, config, style, speaker, HABITS[name], notes=notes)
+    return code_suite(name, problems, asking, HABITS[name], notes=notes)
 
 
 @lru_cache(maxsize=2)

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
-from azr.evaluate.items import CHAT, Habits, Item, Rating, Speaker, Suite, native_item
+from azr.evaluate.items import Asking, Habits, Item, Rating, Suite
 from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
 from azr.parsing import split_response
-from azr.prompts import load_frame
 from azr.sandbox import Sandbox
 from azr.tasks import Prompt
 
@@ -53,7 +51,7 @@ def _verdict(gold: Fraction, text: str) -> Rating:
     return Rating(float(number == gold), "right" if number == gold else "wrong", True, str(number))
 
 
-def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> NumberSuite:
+def gsm8k_suite(path: Path, asking: Asking) -> NumberSuite:
     """GSM8K from its authors' JSONL file with the fields ``question`` and ``answer`` (which ends with ``#### NUMBER``).
 
     Raises:
@@ -66,14 +64,8 @@ def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker
             raise DataError(f"{place}: the answer has no line #### NUMBER, as the authors' file has it")
         item_id = f"gsm8k/{number}"
         golds[item_id] = gold
-        items.append(_item(item_id, record["question"].strip(), config, style, speaker))
-    return NumberSuite(name="gsm8k", style=style, golds=golds, items=items)
-
-
-def _item(item_id: str, question: str, config: SelfPlayConfig, style: str, speaker: Speaker) -> Item:
-    if style == "frame":
-        text = filled("gsm8k.frame", question=question)
-        return Item(item_id, "gsm8k", load_frame(config.frame).wrap(text, (text,)))
-    chat = Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False)
-    plain = filled("gsm8k.plain", question=question)
-    return native_item(item_id, "gsm8k", chat, plain, HABITS, speaker)
+        question = record["question"].strip()
+        framed, plain = (filled(f"gsm8k.{form}", question=question) for form in ("frame", "plain"))
+        chat = Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False)
+        items.append(asking.item(item_id, "gsm8k", framed, chat, plain, HABITS))
+    return NumberSuite(name="gsm8k", style=asking.style, golds=golds, items=items)

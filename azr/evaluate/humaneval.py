@@ -17,11 +17,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
-from azr.evaluate.items import CHAT, Habits, Speaker
+from azr.evaluate.items import Asking, Habits
 from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
 
@@ -30,9 +29,7 @@ STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nas
 FIELDS = {"task_id": str, "prompt": str, "test": str, "entry_point": str}
 
 
-def humaneval_suite(
-    config: SelfPlayConfig, style: str, speaker: Speaker = CHAT, path: Path | None = None
-) -> CodeSuite:
+def humaneval_suite(path: Path | None, asking: Asking) -> CodeSuite:
     """
     Raises:
         ConfigError: the package is not installed.
@@ -41,7 +38,7 @@ def humaneval_suite(
     problems = [_problem(record) for record in read_problems(path)]
     if path is None:
         problems = [replace(problem, reference="") for problem in problems]
-    return code_suite("humaneval", problems, config, style, speaker, Habits(CHAT_STOPS, STOPS))
+    return code_suite("humaneval", problems, asking, Habits(CHAT_STOPS, STOPS))
 
 
 def read_problems(path: Path | None = None) -> list[Mapping[str, str]]:

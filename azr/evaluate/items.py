@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from azr.config.selfplay import SelfPlayConfig
+from azr.prompts import load_frame
 from azr.sandbox import Sandbox
 from azr.system.hashes import json_hash
 from azr.tasks import Prompt
@@ -83,12 +85,26 @@ class Habits:
     response_tokens: int = 768
 
 
-def native_item(item_id: str, kind: str, chat: Prompt, plain: str, habits: Habits, speaker: Speaker) -> Item:
-    """A question in the words of the suite's authors: a chat, or the text that a model without one continues."""
-    prompt, stops = replace(chat, quoted=tuple(text for _, text in chat.messages)), habits.chat_stops
-    if not speaker.chat:
-        prompt, stops = Prompt((("user", plain),), raw=True, quoted=(plain,)), habits.plain_stops
-    return Item(item_id, kind, prompt, stops, limits=speaker.limits(habits.response_tokens))
+@dataclass(frozen=True)
+class Asking:
+    """How a suite is asked, and its answers read."""
+
+    config: SelfPlayConfig
+    """Frame and grading switches."""
+    style: str = "frame"
+    """One of ``STYLES``."""
+    speaker: Speaker = CHAT
+    """How the model is spoken to in its native style."""
+
+    def item(self, item_id: str, kind: str, framed: str, chat: Prompt, plain: str, habits: Habits) -> Item:
+        """A question as a task inside the frame, or in the words of the suite's authors: a chat, or the text that a model
+        without one continues."""
+        if self.style == "frame":
+            return Item(item_id, kind, load_frame(self.config.frame).wrap(framed, (framed,)))
+        prompt, stops = replace(chat, quoted=tuple(text for _, text in chat.messages)), habits.chat_stops
+        if not self.speaker.chat:
+            prompt, stops = Prompt((("user", plain),), raw=True, quoted=(plain,)), habits.plain_stops
+        return Item(item_id, kind, prompt, stops, limits=self.speaker.limits(habits.response_tokens))
 
 
 @dataclass(frozen=True, kw_only=True)

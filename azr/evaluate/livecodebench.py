@@ -23,12 +23,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.data.rows import parsed_json
 from azr.errors import DataError
 from azr.evaluate.checks import CALL_LIMITS, PASSED, first_wrong
 from azr.evaluate.code_suite import CodeSuite, Problem, code_suite
-from azr.evaluate.items import CHAT, Habits, Speaker
+from azr.evaluate.items import Asking, Habits
 from azr.evaluate.suite_records import records, stamp
 from azr.evaluate.texts import filled
 from azr.sandbox import Sandbox
@@ -128,13 +127,13 @@ def _same_numbers(one: str, other: str) -> bool:
         return False
 
 
-def livecodebench_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
+def livecodebench_suite(path: Path, asking: Asking) -> CodeSuite:
     """
     Raises:
         DataError: no such file, a record lacks a field, or its tests are not those of the official files.
     """
     problems, left_out, notes = _read(*stamp(path))
-    return code_suite("livecodebench", problems, config, style, speaker, HABITS, left_out, notes)
+    return code_suite("livecodebench", problems, asking, HABITS, left_out, notes)
 
 
 @lru_cache(maxsize=1)

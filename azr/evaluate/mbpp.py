@@ -14,11 +14,10 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
-from azr.evaluate.items import CHAT, Habits, Speaker
+from azr.evaluate.items import Asking, Habits
 from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
 from azr.programs.source import SourceError, parse_program
@@ -29,7 +28,7 @@ EXAMPLES = (2, 3, 4)
 PLAIN_STOPS = ("[DONE]", "\n[BEGIN]", "\nYou are an expert")
 
 
-def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
+def mbpp_suite(path: Path, asking: Asking) -> CodeSuite:
     """
     Raises:
         DataError: no such file, or a record lacks a field or has no usable test.
@@ -49,7 +48,7 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
 
     chosen = [number for number in sorted(found) if number in TEST_SPLIT] or sorted(found)
     examples = ""
-    if style != "frame" and not speaker.chat:
+    if asking.style != "frame" and not asking.speaker.chat:
         if not all(number in found for number in EXAMPLES):
             raise DataError(
                 f"{path} lacks the tasks 2, 3 and 4, which are the worked examples for a model that continues plain text"
@@ -57,7 +56,7 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
         examples = "".join(_shown(found[number][1], found[number][1]["code"]) for number in EXAMPLES)
 
     problems = [_problem(*found[number], examples) for number in chosen]
-    return code_suite("mbpp", problems, config, style, speaker, Habits(CHAT_STOPS, PLAIN_STOPS))
+    return code_suite("mbpp", problems, asking, Habits(CHAT_STOPS, PLAIN_STOPS))
 
 
 def _problem(place: str, record: dict[str, Any], examples: str) -> Problem:

