@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from azr.report.text import duration, when
+from azr.report.text import cut, duration, gist, signed, when
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -38,6 +38,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"code_spans": code_spans, "duration": duration, "when": when}
+    environment.filters |= {"cut": cut, "gist": gist, "signed": signed}
     return environment
 
 

@@ -1,9 +1,10 @@
-"""Numbers for people: durations, counts, shares, sparklines."""
+"""Numbers and texts for people: durations, counts, shares, sparklines, what a model wrote in short."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
 import shlex
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from azr.report.metrics import FloatArray
 
 SPARKS = "▁▂▃▄▅▆▇█"
+MAX_CHARS = 6000
+"""Longest prompt or response on a page."""
 
 
 def duration(seconds: float | None) -> str:
@@ -123,3 +126,21 @@ def shown_path(path: Path) -> str:
 def one_line(text: str) -> str:
     """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one line."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def cut(text: str, limit: int = MAX_CHARS) -> str:
+    """The beginning and the end of a long text, and how much was left out."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+
+
+def gist(response: str) -> str:
+    """A line to tell responses apart in a list: the function that it defines, else its last line that is no
+    tag or fence."""
+    program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for line in response.splitlines()]
+    said = [line for line in lines if line and not re.fullmatch(r"```.*|(</?\w+>\s*)+", line)]
+    chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
+    return chosen if len(chosen) <= 120 else f"{chosen[:120]}…"

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from azr.errors import DataError
 from azr.report.pages import render_page
-from azr.report.text import signed
+from azr.run.records import from_json
 from azr.run.rundir import RunDir
 
 PAGE_NAME = "transcripts.html"
@@ -23,22 +23,25 @@ READ_LIMIT = 32 * 2**20
 """Bytes of transcripts that are read; a long run's are sampled from beginning to end, or a report would take
 minutes."""
 STRETCH = 64 * 2**10
-MAX_CHARS = 6000
-"""Longest prompt or response on the page."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    step: int
-    cycle: int
+    """A line of ``transcripts.jsonl``, as far as it is shown, and the cycle that it is of."""
+
     stream: str
-    verdict: str
-    reason: str
-    reward: float | None
-    prompt: str
-    response: str
-    task_id: str
-    probe: bool = False
+    step: int = 0
+    row_id: str = ""
+    prompt: str = ""
+    response: str = ""
+    reward: float | None = None
+    format_ok: bool = True
+    score: float | None = None
+    """Of a solution, as is ``reason``."""
+    reason: str = ""
+    rejection: str | None = None
+    """Of a proposal."""
+    cycle: int = 0
 
     @property
     def role(self) -> str:
@@ -48,52 +51,24 @@ class Transcript:
     def task_type(self) -> str:
         return self.stream.partition("-")[2]
 
+    @property
+    def is_probe(self) -> bool:
+        return self.row_id.startswith("probe")
 
-def transcript_from_json(record: dict[str, Any], cycle: int = 0) -> Transcript | None:
-    """Reads what ``azr.selfplay.transcripts`` writes; None where the record names no stream.
+    @property
+    def verdict(self) -> str:
+        """``valid`` or ``rejected``; ``right``, ``partly right`` or ``wrong``."""
+        if self.role == "propose":
+            return "rejected" if self.rejection else "valid"
+        if self.score is None:
+            return ""
+        return "right" if self.score >= 1 else "partly right" if self.score > 0 else "wrong"
 
-    Args:
-        cycle: of the file it is in.
-    """
-    stream = record.get("stream")
-    if not isinstance(stream, str):
-        return None
-    row_id, reward, step = _text(record, "row_id"), record.get("reward"), record.get("step")
-    probe = row_id.startswith("probe")
-    verdict, reason = _verdict(record, stream.startswith("propose"))
-    return Transcript(
-        step=step if isinstance(step, int) else 0,
-        cycle=cycle,
-        stream=stream,
-        verdict=verdict,
-        reason=reason,
-        reward=float(reward) if isinstance(reward, (int, float)) else None,
-        prompt=_text(record, "prompt"),
-        response=_text(record, "response"),
-        task_id=_text(record, "task_id") or (row_id if probe else ""),
-        probe=probe,
-    )
-
-
-def _text(record: dict[str, Any], key: str) -> str:
-    value = record.get(key)
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _verdict(record: dict[str, Any], propose: bool) -> tuple[str, str]:
-    """``valid`` or ``rejected`` with the reason; ``right``, ``partly right`` or ``wrong`` with the reason."""
-    reason = _text(record, "rejection" if propose else "reason")
-    if propose:
-        verdict = "rejected" if reason else "valid"
-    else:
-        score = record.get("score")
-        if not isinstance(score, (int, float)):
-            verdict = ""
-        else:
-            verdict = "right" if score >= 1 else "partly right" if score > 0 else "wrong"
-    if record.get("format_ok") is False and not reason:
-        reason = "format"
-    return verdict, "" if reason == verdict else reason
+    @property
+    def why(self) -> str:
+        """The reason of the verdict, where it says more than that."""
+        reason = self.rejection or self.reason or ("" if self.format_ok else "format")
+        return "" if reason == self.verdict else reason
 
 
 @dataclass(frozen=True)
@@ -140,29 +115,10 @@ def _lines(path: Path, size: int, share: float) -> Iterator[bytes]:
 
 
 def _from_line(line: bytes, cycle: int) -> Transcript | None:
-    try:
+    with contextlib.suppress(ValueError, DataError):
         record = json.loads(line.decode("utf-8", "surrogatepass"))
-    except ValueError:
-        return None
-    return transcript_from_json(record, cycle) if isinstance(record, dict) else None
-
-
-def cut(text: str, limit: int = MAX_CHARS) -> str:
-    """The beginning and the end of a long text, and how much was left out."""
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
-
-
-def gist(response: str) -> str:
-    """A line to tell responses apart in a list: the function that it defines, else its last line that is no
-    tag or fence."""
-    program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
-    lines = [line.strip() for line in response.splitlines()]
-    said = [line for line in lines if line and not re.fullmatch(r"```.*|(</?\w+>\s*)+", line)]
-    chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
-    return chosen if len(chosen) <= 120 else f"{chosen[:120]}…"
+        return replace(from_json(Transcript, record, "transcripts.jsonl"), cycle=cycle)
+    return None
 
 
 def evenly_spaced(transcripts: list[Transcript], count: int) -> list[Transcript]:
@@ -179,29 +135,17 @@ def render_transcripts(name: str, sample: TranscriptSample, report: str) -> str:
         report: the address of the report that leads here, to go back.
     """
     shown = evenly_spaced(sample.items, MAX_SHOWN)
-    entries = [
-        asdict(item)
-        | {
-            "role": item.role,
-            "task_type": item.task_type,
-            "prompt": cut(item.prompt),
-            "response": cut(item.response),
-            "reward_text": signed(item.reward),
-            "gist": gist(item.response),
-        }
-        for item in reversed(shown)
-    ]
     choices = {
         "role": sorted({item.role for item in shown}),
         "task_type": sorted({item.task_type for item in shown}),
         "verdict": sorted({item.verdict for item in shown if item.verdict}),
-        "reason": sorted({item.reason for item in shown if item.reason}),
+        "reason": sorted({item.why for item in shown if item.why}),
         "cycle": sorted({str(item.cycle) for item in shown}, key=int),
     }
     page = {
         "name": name,
         "report": report,
-        "entries": entries,
+        "entries": shown[::-1],
         "choices": choices,
         "total": f"{'' if sample.exact else 'about '}{sample.total:,}",
     }

@@ -25,8 +25,8 @@ from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
-from azr.report.text import number
-from azr.report.transcripts import MAX_SHOWN, Transcript, cut, evenly_spaced, gist, read_sample
+from azr.report.text import cut, gist, number
+from azr.report.transcripts import MAX_SHOWN, Transcript, evenly_spaced, read_sample
 from azr.report.verdict import judge_run
 from azr.report.versions import collect_versions, write_versions
 from azr.run import metric_names as names
@@ -364,8 +364,8 @@ def test_transcripts_are_read_as_self_play_writes_them(tmp_path: Path) -> None:
     run.transcripts(2).write_text("".join(json.dumps(record) + "\n" for record in records))
     found = read_sample(tmp_path).items
     expected = [("valid", ""), ("rejected", "no_code"), ("partly right", "partly"), ("wrong", "format")]
-    assert [(item.verdict, item.reason) for item in found] == expected
-    assert [item.probe for item in found] == [False, False, False, True] and {
+    assert [(item.verdict, item.why) for item in found] == expected
+    assert [item.is_probe for item in found] == [False, False, False, True] and {
         item.cycle for item in found
     } == {2}
 
@@ -407,7 +407,7 @@ def test_a_transcript_has_a_line_to_tell_it_by() -> None:
 def test_long_transcripts_are_cut_and_many_are_spread() -> None:
     assert cut("a" * 10, 10) == "a" * 10
     assert "80 characters left out" in cut("a" * 100, 20)
-    many = [Transcript(step, 1, "solve-deduction", "right", "", 1.0, "", "", "") for step in range(5000)]
+    many = [Transcript("solve-deduction", step) for step in range(5000)]
     shown = evenly_spaced(many, MAX_SHOWN)
     assert (
         len(shown) == MAX_SHOWN and shown[-1] is many[-1] and len({item.step for item in shown}) == MAX_SHOWN
