@@ -57,10 +57,7 @@ STAGES = {
 
 
 def answer_all(
-    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]],
-    *,
-    progress: bool = True,
-    say: Callable[[str], None] = print,
+    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]], say: Callable[[str], None] = print
 ) -> None:
     """Fills the stores with the answers that they lack. Returns when all are there.
 
@@ -84,7 +81,7 @@ def answer_all(
             file = scratch / "job.json"
             write_json_atomic(file, to_json(job))
             log = job.models[0][1][0].store.folder / "engine.log"
-            status, reason = _run_child(file, job, log, ProgressLine(enabled=progress))
+            status, reason = _run_child(file, job, log, ProgressLine())
         left = (batch.unanswered() for _, batches in job.models for batch in batches)
         missing = sum(len(request.missing) for batch in left for request in batch.requests)
         if reason:

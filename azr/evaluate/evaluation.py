@@ -85,7 +85,6 @@ class Options:
     max_sequences: int = 256
     trust_remote_code: bool = False
     restart: bool = False
-    progress: bool = True
 
 
 def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -238,17 +237,13 @@ def _answer_and_judge(
     work: Sequence[tuple[EngineModel, Sequence[SuiteRun]]], options: Options, say: Callable[[str], None]
 ) -> list[Scores]:
     """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
-    answer_all(
-        [(model, runs[0].engine, [run.batch for run in runs]) for model, runs in work if runs],
-        progress=options.progress,
-        say=say,
-    )
+    answer_all([(model, runs[0].engine, [run.batch for run in runs]) for model, runs in work if runs], say)
     return [_judge_answers(run, options, say) for _, runs in work for run in runs]
 
 
 def _judge_answers(run: SuiteRun, options: Options, say: Callable[[str], None]) -> Scores:
     with Sandbox(sandbox_config(run.source.sandbox)) as sandbox:
-        judged = judge_all(run.suite, run.items, run.answers(), sandbox, progress=options.progress)
+        judged = judge_all(run.suite, run.items, run.answers(), sandbox)
         doubts = doubts_of_references(run.suite, run.items, sandbox)
     limit = run.decoding.max_prompt_tokens
     scores = score(run.suite, run.source.label, run.items, judged, options.ks, limit)
@@ -359,7 +354,7 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
         say(f"{options.answers}: whole programs (field 'solution'), judged as they are")
     answers = recorded.answers
     with Sandbox(sandbox_config()) as sandbox:
-        judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
+        judged = judge_all(suite, items, answers.values(), sandbox)
         doubts = [*recorded.notes, *doubts_of_references(suite, items, sandbox)]
     scores = score(suite, options.answers.stem, items, judged, options.ks)
     scores = scores if recorded.ends else replace(scores, cut=None)

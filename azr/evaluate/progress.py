@@ -78,13 +78,11 @@ class ProgressLine:
     def __init__(
         self,
         *,
-        enabled: bool = True,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         terminal: bool | None = None,
     ) -> None:
         self.stream = stream or sys.stderr
-        self.enabled = enabled
         self._clock = clock
         self._terminal = self.stream.isatty() if terminal is None else terminal
         self._shown_s: float | None = None
@@ -98,7 +96,7 @@ class ProgressLine:
         now_s = self._clock()
         every_s = TERMINAL_EVERY_S if self._terminal else LOG_EVERY_S
         due = self._shown_s is None or now_s - self._shown_s >= every_s
-        if not self.enabled or not (due or last) or (not self._terminal and text == self._shown):
+        if not (due or last) or (not self._terminal and text == self._shown):
             return
         self._shown_s, self._shown = now_s, text
         if self._terminal:
@@ -110,7 +108,7 @@ class ProgressLine:
 
     def clear(self) -> None:
         """Makes place for another line, such as an error."""
-        if self.enabled and self._terminal and self._shown:
+        if self._terminal and self._shown:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
         self._shown = ""

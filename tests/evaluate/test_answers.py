@@ -188,7 +188,6 @@ def test_prompts_that_do_not_fit_are_an_error_with_the_remedy(tmp_path: Path) ->
         max_prompt_tokens=5,
         out=tmp_path,
         frame="compact",
-        progress=False,
     )
     with pytest.raises(ModelError, match="no prompt fits the limit of 5 tokens"):
         evaluate([str(TINY)], options, lambda _: None)
@@ -198,9 +197,7 @@ def test_an_interrupted_evaluation_is_judged_on_what_all_models_have_answered(tm
     other = tmp_path / "other"
     shutil.copytree(TINY, other)
     suite = f"probes={PROBE_FILE}"
-    options = Options(
-        suites=(suite,), out=tmp_path / "out", limit=6, frame="compact", partial=True, progress=False
-    )
+    options = Options(suites=(suite,), out=tmp_path / "out", limit=6, frame="compact", partial=True)
     with pytest.raises(ModelError, match="no task of these suites has been answered by every model"):
         evaluate([str(TINY), str(other)], options, say=lambda _: None)
     with pytest.raises(ConfigError, match="--restart discards the answers"):
@@ -231,7 +228,7 @@ def test_another_file_as_a_suite_of_the_same_name_leaves_the_answers_to_the_firs
     files = [tmp_path / "one" / "mine.jsonl", tmp_path / "two" / "mine.jsonl"]
     for number, file in enumerate(files):
         write_jsonl_atomic(file, [tasks[number].to_json()])
-    options = Options(suites=(), out=tmp_path / "out", frame="compact", partial=True, progress=False)
+    options = Options(suites=(), out=tmp_path / "out", frame="compact", partial=True)
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([str(TINY)], replace(options, suites=[f"probes={files[0]}"]), lambda _: None)
     [request] = (tmp_path / "out").glob("*/probes/request.json")
@@ -255,7 +252,7 @@ def test_tasks_that_the_run_trains_on_are_counted_and_left_out_beside_the_score(
     write_jsonl_atomic(run.cycle_tasks(1), [task.to_json() for task in renamed[:1]])
     write_jsonl_atomic(run.shard(1), [{"torn": 1}, *(task.to_json() for task in renamed[1:])])
 
-    options = Options(suites=[f"probes={tmp_path / 'mine.jsonl'}"], out=tmp_path / "out", progress=False)
+    options = Options(suites=[f"probes={tmp_path / 'mine.jsonl'}"], out=tmp_path / "out")
     unanswered = replace(options, partial=True)
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([f"{run.root}@0"], unanswered, say=lambda _: None)
@@ -286,7 +283,7 @@ def test_a_model_beside_a_run_is_asked_the_run_s_probes_and_a_guessed_frame_is_n
     its azr.json it was asked in the published frame without a word: 0 %."""
     run, alone = make_run(tmp_path), tmp_path / "alone"
     shutil.copytree(TINY, alone)
-    options = Options(suites=["probes"], out=tmp_path / "out", partial=True, progress=False)
+    options = Options(suites=["probes"], out=tmp_path / "out", partial=True)
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([str(alone), f"{run.root}@0"], options, say=lambda _: None)
 
@@ -335,7 +332,6 @@ def test_the_programs_of_cruxeval_are_looked_for_too(tmp_path: Path) -> None:
         styles=["frame"],
         out=tmp_path / "out",
         partial=True,
-        progress=False,
     )
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([f"{run.root}@0"], options, say=lambda _: None)
@@ -349,7 +345,7 @@ def test_models_that_are_asked_otherwise_are_called_so(tmp_path: Path) -> None:
     """The same weights within 24 tokens, not 128, were 8 points worse and had "clearly lost" their form."""
     first = make_run(tmp_path / "one")
     other = make_run(tmp_path / "two", rollout={"max_response_tokens": 24})
-    options = Options(suites=["probes"], out=tmp_path / "out", partial=True, progress=False)
+    options = Options(suites=["probes"], out=tmp_path / "out", partial=True)
     models = [f"{first.root}@0", f"{other.root}@0"]
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate(models, options, say=lambda _: None)

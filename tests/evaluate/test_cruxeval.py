@@ -103,7 +103,6 @@ def test_scores_agree_with_a_straightforward_recomputation(
             styles=["frame"],
             answers=recorded,
             out=tmp_path / "out",
-            progress=False,
         ),
         lambda _: None,
     )
@@ -148,7 +147,6 @@ def test_several_samples_give_the_unbiased_pass_at_k(crux_file: Path, tmp_path: 
         answers=recorded,
         out=tmp_path / "out",
         ks=[1, 2, 4],
-        progress=False,
     )
     with pytest.raises(ConfigError, match=r"--k 8 .* has only 4 of 'sample_0'"):
         evaluate([], replace(options, ks=[8]), lambda _: None)

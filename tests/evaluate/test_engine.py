@@ -54,7 +54,7 @@ def test_a_checkpoint_is_evaluated_compared_and_gone_on_with(tmp_path: Path) -> 
     run = make_run(tmp_path)
     state = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32).state_dict()
     save_checkpoint(run, 2, state, AutoConfig.from_pretrained(TINY))
-    options = Options(suites=["probes"], limit=12, progress=False)
+    options = Options(suites=["probes"], limit=12)
     record = evaluate([f"{run.root}@0", str(run.root)], options, lambda _: None)
 
     # base and checkpoint hold the same weights: greedy answers are the same, and the comparison says so
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_nan_is_a_sentence(tmp_path: Path) -> None:
     name = "model.layers.0.mlp.up_proj.weight"
     state[name] = torch.full_like(state[name], float("nan"))
     path = save_checkpoint(run, 2, state, AutoConfig.from_pretrained(TINY))
-    options = Options(suites=["probes"], limit=4, progress=False)
+    options = Options(suites=["probes"], limit=4)
     with pytest.raises(ModelError, match=rf"{path}: {name} holds NaN or infinity"):
         evaluate([str(run.root)], options, lambda _: None)
 
@@ -107,7 +107,6 @@ def test_more_seeded_prompts_than_fit_one_pass_are_answered(tmp_path: Path) -> N
         temperature=1.0,
         cpu_kv_cache_gib=0.25,
         out=tmp_path / "out",
-        progress=False,
     )
     [result] = evaluate([f"{make_run(tmp_path).root}@0"], options, lambda _: None)["results"]
     assert sum(result["reasons"].values()) == 160
@@ -179,7 +178,7 @@ def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> 
             [(model, OPTIONS, [Batch(asked[:5], store), Batch(asked[5:], store)]) for model, store, _ in work]
         )
         for model, _, alone in work[1:]:
-            answer_all([(model, OPTIONS, [Batch(asked, alone)])], progress=False)
+            answer_all([(model, OPTIONS, [Batch(asked, alone)])])
     answers = {model.label: together.read() for model, together, _ in work}
     for model, together, alone in work[1:]:
         assert together.read() == alone.read(), model.label
@@ -205,4 +204,4 @@ def with_adapter(base: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(batch: Batch) -> None:
-    answer_all([(EngineModel("tiny", TINY), OPTIONS, [batch])], progress=False)
+    answer_all([(EngineModel("tiny", TINY), OPTIONS, [batch])])

@@ -78,7 +78,7 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(
     for _, _, [batch] in work:
         batch.store.folder.mkdir()
     said: list[str] = []
-    answer_all(work, progress=False, say=said.append)
+    answer_all(work, say=said.append)
     jobs = [json.loads(line) for line in note.read_text().splitlines()]
     assert [[model["label"] for model, _ in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
     assert EngineJob(OPTIONS, [(models[0], work[0][2])]).max_model_len == 120
@@ -95,7 +95,7 @@ def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there
     store.append([Answer("x", 0, "kept"), Answer("x", 1, "kept"), Answer("y", 1, "kept")])
     for _ in range(2):
         work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y", "z", samples=2), store)])]
-        answer_all(work, progress=False)
+        answer_all(work)
     [job] = note.read_text().splitlines()
     asked = json.loads(job)["models"][0][1][0]["requests"]
     assert {request["item_id"]: request["missing"] for request in asked} == {"y": [0], "z": [0, 1]}
@@ -117,7 +117,7 @@ def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(
     store.folder.mkdir()
     work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y"), store)])]
     with pytest.raises(ModelError, match="status 1 and 2 answers missing") as caught:
-        answer_all(work, progress=False)
+        answer_all(work)
     assert "no room on the card" in str(caught.value).partition("engine.log")[2]
     _stand_in(
         monkeypatch,
@@ -125,7 +125,7 @@ def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(
         'import os, sys\nos.write(int(sys.argv[4]), b\'{"failed": "m lacks a weight"}\\n\')\nsys.exit(3)',
     )
     with pytest.raises(ModelError, match="m lacks a weight") as caught:
-        answer_all(work, progress=False)
+        answer_all(work)
     assert str(caught.value) == "m lacks a weight"
 
 
@@ -136,7 +136,7 @@ def test_a_hung_engine_is_ended_with_its_children(tmp_path: Path, monkeypatch: p
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
     with pytest.raises(ModelError, match="gave no sign of life"):
-        answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x"), store)])], progress=False)
+        answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x"), store)])])
     _wait_until_gone(int(note.read_text()))
 
 
@@ -175,7 +175,7 @@ folder = Path({str(tmp_path)!r})
 _stand_in(pytest.MonkeyPatch(), folder, {code!r})
 store = AnswerStore(folder / "store")
 store.folder.mkdir()
-answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", samples=2), store)])], progress=False)
+answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", samples=2), store)])])
 """
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
     engine_pid = _wait_for_pid(tmp_path / "note.pid")

@@ -678,4 +678,4 @@ def test_a_checkpoint_that_the_run_removes_during_an_evaluation_is_not_called_da
 
     monkeypatch.setattr(evaluation, "answer_all", prunes)
     with pytest.raises(CheckpointError, match=r"was removed while it was read: .* Run the command again"):
-        evaluate([f"{run.root}@2"], Options(suites=["probes"], out=tmp_path / "ev", progress=False), quiet)
+        evaluate([f"{run.root}@2"], Options(suites=["probes"], out=tmp_path / "ev"), quiet)

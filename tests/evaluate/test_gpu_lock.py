@@ -132,5 +132,5 @@ def test_the_engine_holds_the_card_that_it_runs_on(tmp_path: Path, monkeypatch: 
     batch = Batch([request], AnswerStore(tmp_path / "answers"))
     for device in ("cuda", "cpu"):
         with pytest.raises(ModelError, match="not started"):
-            answer_all([(EngineModel("tiny", TINY), EngineOptions(device=device), [batch])], progress=False)
+            answer_all([(EngineModel("tiny", TINY), EngineOptions(device=device), [batch])])
     assert free == [["GPU-small"], [CARD, "GPU-small"]] and is_free(CARD)

@@ -108,7 +108,7 @@ def test_all_canonical_solutions_pass_from_a_file_of_recorded_answers(tmp_path: 
         {"task_id": problem["task_id"], "completion": problem["canonical_solution"]} for problem in problems
     ]
     recorded.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    options = Options(suites=["humaneval"], answers=recorded, out=tmp_path / "out", progress=False)
+    options = Options(suites=["humaneval"], answers=recorded, out=tmp_path / "out")
     [scores] = evaluate([], options, lambda _: None)["results"]
     assert scores["reasons"] == {"passed": 164}
     assert scores["estimates"]["pass@1"]["value"] == 1.0

@@ -20,9 +20,7 @@ def test_form_that_was_lost_is_form_and_a_model_against_itself_is_no_difference(
     forget_the_form(lost)
     shutil.copytree(lost, twin)  # a model that is named twice is asked only once
     said: list[str] = []
-    options = Options(
-        [f"probes={ASKED}"], tmp_path / "out", frame="compact", limit=120, dtype="float32", progress=False
-    )
+    options = Options([f"probes={ASKED}"], tmp_path / "out", frame="compact", limit=120, dtype="float32")
     record = evaluate([str(lost), str(TINY), str(twin)], options, said.append)
     form, itself = record["verdicts"]
 
@@ -40,9 +38,7 @@ def test_form_that_was_lost_is_form_and_a_model_against_itself_is_no_difference(
 def test_a_model_that_native_prompts_do_not_fit_is_not_asked_natively(tmp_path: Path) -> None:
     """The bundled model's context is too small; the table says so instead of a score of 0."""
     said: list[str] = []
-    options = Options(
-        ["humaneval"], tmp_path / "out", frame="compact", limit=4, dtype="float32", progress=False
-    )
+    options = Options(["humaneval"], tmp_path / "out", frame="compact", limit=4, dtype="float32")
     record = evaluate([str(TINY)], options, said.append)
     assert [scores["style"] for scores in record["results"]] == ["frame"]
     assert any(

@@ -216,7 +216,7 @@ def test_an_export_is_asked_with_its_run_s_prompt_settings(run: RunDir, tmp_path
 def test_the_real_engine_is_asked_only_what_fits(run: RunDir, tmp_path: Path) -> None:
     write_jsonl_atomic(run.cycle_tasks(1), read_jsonl(GENERAL))  # long ones
     said: list[str] = []
-    options = Options(suites=["proposals"], limit=24, out=tmp_path / "out", progress=False)
+    options = Options(suites=["proposals"], limit=24, out=tmp_path / "out")
     [result] = evaluate([f"{run.root}@0"], options, said.append)["results"]
     assert result["too_long"] > 0
     assert "prompt_too_long" not in result["reasons"]

@@ -37,9 +37,7 @@ def lines(records: list[dict[str, Any]]) -> bytes:
 
 
 def reasons(path: Path, **options: Any) -> dict[str, int]:
-    chosen = Options(
-        suites=["humaneval"], answers=path, partial=True, out=path.parent / "out", progress=False, **options
-    )
+    chosen = Options(suites=["humaneval"], answers=path, partial=True, out=path.parent / "out", **options)
     [scores] = evaluate([], chosen, lambda _: None)["results"]
     return scores["reasons"]
 
@@ -158,9 +156,7 @@ def scored(folder: Path, suite: list[dict[str, Any]], answers: list[dict[str, An
     (folder / "suite.jsonl").write_bytes(lines(suite))
     (folder / "answers.jsonl").write_bytes(lines(answers))
     suites = [f"humaneval={folder / 'suite.jsonl'}"]
-    asked = Options(
-        suites=suites, answers=folder / "answers.jsonl", out=folder / "out", progress=False, **options
-    )
+    asked = Options(suites=suites, answers=folder / "answers.jsonl", out=folder / "out", **options)
     [scores] = evaluate([], asked, lambda _: None)["results"]
     return scores
 
@@ -278,7 +274,7 @@ def test_suites_of_one_name_are_refused(tmp_path: Path) -> None:
     twice = [f"humaneval={tmp_path / 'suite.jsonl'}"] * 2
     (tmp_path / "suite.jsonl").write_bytes(lines(OWN))
     (tmp_path / "answers.jsonl").write_bytes(lines(ANSWERS))
-    options = Options(suites=twice, answers=tmp_path / "answers.jsonl", out=tmp_path / "out", progress=False)
+    options = Options(suites=twice, answers=tmp_path / "answers.jsonl", out=tmp_path / "out")
     record = evaluate([], options, lambda _: None)
     assert len(record["results"]) == 1 and not record["verdicts"]
     with pytest.raises(
@@ -315,9 +311,7 @@ def test_tasks_of_an_own_file_are_read_as_a_run_reads_them_and_run(tmp_path: Pat
         for item, answer in zip(suite.items, given, strict=True)
     ]
     (tmp_path / "answers.jsonl").write_bytes(lines(replies))
-    options = Options(
-        suites=[f"probes={path}"], answers=tmp_path / "answers.jsonl", out=tmp_path / "out", progress=False
-    )
+    options = Options(suites=[f"probes={path}"], answers=tmp_path / "answers.jsonl", out=tmp_path / "out")
     [scores] = evaluate([], options, lambda _: None)["results"]
     assert scores["estimates"]["pass@1"]["value"] == 0.75
     [note] = scores["notes"]

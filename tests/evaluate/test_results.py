@@ -86,9 +86,7 @@ def test_a_second_evaluation_keeps_the_first_and_explains_its_columns(tmp_path: 
         recorded.write_text("".join(json.dumps(line) + "\n" for line in lines))
         evaluate(
             [],
-            Options(
-                suites=[f"cruxeval-o={crux}"], styles=["frame"], answers=recorded, out=out, progress=False
-            ),
+            Options(suites=[f"cruxeval-o={crux}"], styles=["frame"], answers=recorded, out=out),
             said.append,
         )
     score_of = [
