@@ -102,6 +102,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         return _report(recorded, options.out or Path("evaluations"), say)
 
     sources = asked_beside_runs(each_once([models.resolve(spec) for spec in specs], say))
+    if options.trust_remote_code:
+        sources = [replace(source, trust_remote_code=True) for source in sources]
     out = options.out or (sources[0].run.root if sources[0].run else Path()) / "evaluations"
     unasked: list[str] = []
     brought = False
@@ -121,7 +123,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 held.enter_context(reading(source.checkpoint))
             model = held.enter_context(engine_model(source))
             decoding, engine = decoding_of(source, options), engine_options(source, options)
-            fits = prompt_limit(model.folder, decoding.max_prompt_tokens, engine.trust_remote_code)
+            fits = prompt_limit(model.folder, decoding.max_prompt_tokens, source.trust_remote_code)
             runs: list[SuiteRun] = []
             for suite in [
                 each for spec in options.suites for each in _suites(source, spec, options, fits)[0]
@@ -186,9 +188,9 @@ def _suites(
     if spec == "probes" and source.probes:
         spec = f"probes={source.probes}"
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    folder, trusted = models.tokenizer_folder(source), source.trust_remote_code
+    folder = models.tokenizer_folder(source)
     speaker = replace(
-        speaker_of(folder, options.native_form, trust_remote_code=trusted),
+        speaker_of(folder, options.native_form, trust_remote_code=source.trust_remote_code),
         prompt_tokens=options.max_prompt_tokens or 0,
         response_tokens=options.max_response_tokens or 0,
     )
@@ -309,7 +311,7 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
     return EngineOptions(
         dtype=options.dtype or number_type(source.dtype, replace(machine, gpus=device.cards), cpu_flags()),
         device=device.kind,
-        trust_remote_code=options.trust_remote_code or source.trust_remote_code,
+        trust_remote_code=source.trust_remote_code,
         tensor_parallel=options.tensor_parallel,
         gpu_memory_share=options.gpu_memory_share,
         cpu_kv_cache_gib=options.cpu_kv_cache_gib,

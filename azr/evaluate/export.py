@@ -211,7 +211,8 @@ def check_probes(
     with scratch_folder("export") as scratch:
         share, cards = options.gpu_memory_share, config.rollout.tensor_parallel
         asked = Options(suites=(), gpu_memory_share=share, tensor_parallel=cards)
-        source = replace(of_folder(folder), label="exported model")
+        trusted = config.model.trust_remote_code
+        source = replace(of_folder(folder), label="exported model", trust_remote_code=trusted)
         scores = evaluate_suite(source, suite, scratch, asked, say)
     recorded = probe_scores(run, checkpoint.step)
     return compare_with_record(scores, recorded, checkpoint.step, folder, options.tolerance, say, since)

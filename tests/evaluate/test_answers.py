@@ -23,7 +23,7 @@ from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite
 from azr.programs.rename import rename_function
 from azr.sandbox import Sandbox
-from azr.system.files import append_jsonl, write_jsonl_atomic
+from azr.system.files import append_jsonl, read_json, write_json_atomic, write_jsonl_atomic
 from azr.system.hashes import sampling_seed
 from azr.tasks import Prompt, Task, TaskType
 
@@ -296,6 +296,30 @@ def test_a_model_beside_a_run_is_asked_the_run_s_probes_and_a_guessed_frame_is_n
     told = "\n".join(said)
     assert "asked in the frame 'compact', as the run, since nothing says in which it was trained" in told
     assert told.count("asked in the frame") == 1, "the run says how it is asked"
+
+
+def test_code_that_the_command_line_trusts_reads_the_tokenizer_too(tmp_path: Path) -> None:
+    """Only the engine was told of ``--trust-remote-code``: before it starts, the tokenizer "cannot be read"."""
+    folder = tmp_path / "own-code"
+    shutil.copytree(TINY, folder)
+    (folder / "tokenizer.json").rename(folder / "own.json")
+    code = f"""\
+from transformers import PreTrainedTokenizerFast
+class OwnTokenizer(PreTrainedTokenizerFast):
+    def __init__(self, **settings):
+        super().__init__(**(settings | {{"tokenizer_file": {str(folder / "own.json")!r}}}))
+"""
+    (folder / "tokenization_own.py").write_text(code)
+    settings = folder / "tokenizer_config.json"
+    # of Qwen's own family transformers takes no tokenizer but its own
+    write_json_atomic(folder / "config.json", read_json(TINY / "config.json") | {"model_type": "llama"})
+    own = {"AutoTokenizer": [None, "tokenization_own.OwnTokenizer"]}
+    write_json_atomic(settings, read_json(settings) | {"auto_map": own, "tokenizer_class": "OwnTokenizer"})
+    options = Options(suites=(f"probes={PROBE_FILE}",), out=tmp_path / "out", frame="compact", partial=True)
+    with pytest.raises(ModelError, match="its tokenizer cannot be read"):
+        evaluate([str(folder)], options)
+    with pytest.raises(ModelError, match="no task of these suites has been answered"):
+        evaluate([str(folder)], replace(options, trust_remote_code=True))
 
 
 def test_scores_of_different_items_in_a_table_are_called_so() -> None:
