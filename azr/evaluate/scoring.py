@@ -362,18 +362,11 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
 
 def _model_pairs(results: Sequence[Scores]) -> Iterator[tuple[str, list[Scores], list[Scores]]]:
     """Suite by suite the first model and each other one, with their scores in all styles."""
-    suites: dict[str, list[list[Scores]]] = {}
+    suites: dict[str, dict[str, list[Scores]]] = {}
     for scores in results:
-        models = suites.setdefault(scores.suite, [])
-        # a model that is given twice is compared with itself
-        if (
-            not models
-            or models[-1][0].model != scores.model
-            or scores.style in [each.style for each in models[-1]]
-        ):
-            models.append([])
-        models[-1].append(scores)
-    for suite, (first, *others) in suites.items():
+        suites.setdefault(scores.suite, {}).setdefault(scores.model, []).append(scores)
+    for suite, models in suites.items():
+        first, *others = models.values()
         yield from ((suite, first, other) for other in others)
 
 

@@ -155,13 +155,6 @@ def test_one_task_is_enough_for_a_verdict() -> None:
     assert verdict.word == SAME
 
 
-def test_a_model_that_is_given_twice_is_compared_with_itself() -> None:
-    scores = Scores("probes", "run@0", 1, {}, {}, 1.0, 0.0, 1.0, {"a": 1.0, "b": 0.0})
-    lines, records = verdict_lines([scores, scores])
-    assert len(records) == 1
-    assert lines[0].startswith("probes: no difference")
-
-
 def test_two_equally_good_styles_do_not_hide_a_gain_in_the_starts_style() -> None:
     """The trained model is right on half of the tasks in either style, and in each part of the tasks the style
     that is better elsewhere is the worse one."""
