@@ -12,7 +12,6 @@ further runs into the same figure.
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import io
 import os
@@ -63,18 +62,12 @@ def logged(table: MetricsTable, patterns: list[str]) -> list[str]:
 
 def as_csv(tables: Mapping[str, MetricsTable], names: list[str]) -> str:
     """One line a step of a run; a metric that a run did not log is empty there."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "step", *names])
-    for run, table in tables.items():
-        columns = [table.column(name) if table.has(name) else None for name in names]
-        for row, step in enumerate(table.steps):
-            values = [np.nan if column is None else column[row] for column in columns]
-            # digits that count: a learning rate or a mismatch of 5e-07 is not 0
-            writer.writerow(
-                [run, int(step), *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
-            )
-    return text.getvalue()
+    parts = (
+        pd.DataFrame({"run": run, "step": table.steps, **{name: table.column(name) for name in names}})
+        for run, table in tables.items()
+    )
+    # digits that count: a learning rate or a mismatch of 5e-07 is not 0
+    return pd.concat(parts).to_csv(index=False, float_format="%.6g")
 
 
 def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -> bytes:
