@@ -12,6 +12,7 @@ literal, as in training.
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,10 +119,7 @@ def _arguments(place: str, call: str, name: str) -> str:
     call = call.strip()
     if not (call.startswith(f"{name}(") and call.endswith(")")):
         return call
-    try:
-        node = parse_tree(call, "eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{place}: field 'input' is not a call of {name}") from error
-    if not isinstance(node, ast.Call) or node.end_col_offset is None:
-        raise DataError(f"{place}: field 'input' is not a call of {name}")
-    return call[len(name) + 1 : -1]
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        if isinstance(parse_tree(call, "eval").body, ast.Call):
+            return call[len(name) + 1 : -1]
+    raise DataError(f"{place}: field 'input' is not a call of {name}")

@@ -127,8 +127,7 @@ def _against(
     if not asked_alike:
         return "asked otherwise"
     interval = difference_interval(first.last, other.last, first.count)
-    band = f" ({interval_points(interval)})" if interval is not None else ""
-    return f"{signed(100 * (other.last - first.last), 1)}{band}"
+    return f"{signed(100 * (other.last - first.last), 1)} ({interval_points(interval)})"
 
 
 def _rows(

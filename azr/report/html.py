@@ -42,11 +42,10 @@ COMPARISON_NAME = "comparison.html"
 _BEGINNING = b"<!doctype html><!-- azr -->"
 
 
-def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
+def write_report(root: Path, output: Path | None = None) -> Path:
     """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory, atomically.
 
     Args:
-        config: the run's own where it is None.
         output: a file, or a folder for a file named after the run; the transcripts are written beside it.
 
     Raises:
@@ -54,7 +53,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
         OSError: the disk is full or read-only.
     """
     summary = read_summary(root)
-    config = config or report_config(summary)
+    config = report_config(summary)
     stats = read_task_stats(root, config.sample_tasks, summary.table)
     path = output or RunDir(root).report
     if path.is_dir():
@@ -217,12 +216,12 @@ def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
     rate = f"{number(gained / max(summary.table.trained, 1))} accepted per step"
     if stats.undone:
         rate += f", {stats.undone:,} more in steps that were undone or not finished"
-    if summary.pool_tasks is None:
+    if summary.pool.tasks is None:
         return _fact("Tasks", f"+{gained:,}", rate)
-    begun = f"{stats.seeds:,} → " if stats.seeds and summary.merged_cycles else ""
-    waiting = sum(count for cycle, count in stats.by_cycle.items() if cycle > summary.merged_cycles)
+    begun = f"{stats.seeds:,} → " if stats.seeds and summary.pool.through_shard else ""
+    waiting = sum(count for cycle, count in stats.by_cycle.items() if cycle > summary.pool.through_shard)
     note = f"{gained:,} accepted in self-play, {rate}" + (f"; {waiting:,} not merged yet" if waiting else "")
-    return _fact("Tasks in the pool", f"{begun}{summary.pool_tasks:,}", note)
+    return _fact("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", note)
 
 
 def _fact(label: str, value: str, note: str) -> dict[str, str]:

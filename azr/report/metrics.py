@@ -139,10 +139,9 @@ class MetricsReader:
 
     def poll(self) -> MetricsTable:
         """The table as of now. A torn last line is left for the next poll; a file that shrank is read again."""
-        before = self._tail.offset
         records = list(self._tail.new_records())
-        if self._tail.offset < before:
-            self._table = _EMPTY
+        if self._tail.shrank:
+            self._table, self._tail.shrank = _EMPTY, False
         if records:
             self._table = self._table.continued(records)
         return self._table

@@ -85,17 +85,13 @@ def wilson_interval(share: float, count: float, z: float = Z_95) -> tuple[float,
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def difference_interval(
-    first: float, second: float, count: float, z: float = Z_95
-) -> tuple[float, float] | None:
+def difference_interval(first: float, second: float, count: float, z: float = Z_95) -> tuple[float, float]:
     """Interval (95 %) of ``second - first``, two shares on ``count`` items each (Newcombe's hybrid of Wilson
     intervals).
 
     Treats the two as independent; a paired comparison of the same items is at least as sharp for probes that
-    correlate. None where the count is unknown.
+    correlate.
     """
-    if not count or not math.isfinite(count) or count < 1:
-        return None
     low_1, high_1 = wilson_interval(first, count, z)
     low_2, high_2 = wilson_interval(second, count, z)
     difference = second - first

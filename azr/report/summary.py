@@ -64,7 +64,8 @@ LEARNING_VERDICTS = frozenset({"learning", "plateau", "flat", "starved", "regres
 class PoolCounts:
     """Of ``pool/manifest.json``."""
 
-    tasks: int
+    tasks: int | None
+    """None before the first consolidation."""
     through_shard: int
     """Latest cycle whose tasks were merged into the pool; 0 before the first merge."""
 
@@ -90,8 +91,7 @@ class RunSummary:
     """All of ``incidents.jsonl``; ``faults`` leaves out what the user requested."""
     verdicts: tuple[JudgeVerdict, ...] = ()
     """Without "undecided" and "healthy", which say nothing."""
-    pool: PoolCounts | None = None
-    """None before the first consolidation."""
+    pool: PoolCounts = PoolCounts(None, 0)
     config: dict[str, Any] = field(default_factory=dict)
     config_text: str = ""
     request: TrainRequest | None = None
@@ -133,16 +133,6 @@ class RunSummary:
     @property
     def faults(self) -> tuple[Incident, ...]:
         return tuple(item for item in self.incidents if not item.asked)
-
-    @property
-    def pool_tasks(self) -> int | None:
-        """Tasks in the pool; None before the first consolidation."""
-        return self.pool.tasks if self.pool else None
-
-    @property
-    def merged_cycles(self) -> int:
-        """Latest cycle whose tasks were merged into the pool; 0 before the first merge."""
-        return self.pool.through_shard if self.pool else 0
 
     @property
     def sentence(self) -> str:
@@ -329,7 +319,7 @@ class SummaryReader:
             heartbeat=heartbeat,
             incidents=tuple(read_log(Incident, self.run.incidents)),
             verdicts=tuple(each for each in verdicts if each.verdict not in ("undecided", "healthy")),
-            pool=_record(PoolCounts, self.run.pool_manifest, problems),
+            pool=_record(PoolCounts, self.run.pool_manifest, problems) or PoolCounts(None, 0),
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
             request=_record(TrainRequest, requests[-1], problems) if requests else None,

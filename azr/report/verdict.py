@@ -269,9 +269,9 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(
             f"{counted(stats.count, 'task')} ({types}) {'was' if stats.count == 1 else 'were'} proposed, verified and accepted{grown}."
         )
-        if summary.merged_cycles:
+        if summary.pool.through_shard:
             lines[-1] += (
-                f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
+                f" After the merges, which leave out copies and leaks, the pool holds {summary.pool.tasks:,}."
             )
     accepted = int(np.nansum(table.column(names.ACCEPTED)))
     if stats.count < accepted:  # a shard that was edited, damaged or removed

@@ -19,7 +19,6 @@ from synthetic_run import HOSTILE, write_synthetic_run
 from azr.cli import run_command
 from azr.config import Config
 from azr.config.load import write_config
-from azr.config.report import ReportConfig
 from azr.config.train import TrainConfig
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
@@ -426,7 +425,9 @@ def test_versions_of_the_latest_attempt_are_shown(tmp_path: Path) -> None:
 
 def test_sample_tasks_setting_is_obeyed(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=30)
-    page = write_report(run.root, ReportConfig(sample_tasks=1)).read_text(encoding="utf-8")
+    with open(run.config, "a", encoding="utf-8") as file:
+        file.write("report:\n  sample_tasks: 1\n")
+    page = write_report(run.root).read_text(encoding="utf-8")
     assert page.count("<article") == 3 + 1, "one of each type, and the probe that was answered twice"
     assert "Answer at step 1: wrong" in page and "Answer at step 30: right" in page
 

@@ -33,7 +33,6 @@ def test_the_difference_interval_agrees_with_newcombe() -> None:
     interval = difference_interval(0.5, 0.6, 1000)
     assert interval is not None
     assert interval[0] == pytest.approx(0.0564, abs=5e-4) and interval[1] == pytest.approx(0.1431, abs=5e-4)
-    assert difference_interval(0.5, 0.6, 0) is None
 
 
 def test_smoothing_covers_the_truth_about_as_often_as_it_says() -> None:
