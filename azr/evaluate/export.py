@@ -117,7 +117,11 @@ def _export(
     write_json_atomic(unchecked / EXPORT_RECORD, record)
     say("weights equal the checkpoint's, and plain transformers loads them")
     if options.check:
-        record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say, since)
+        record["measured"] = {}
+        if scores := _ask_probes(run, config, unchecked, options, say):
+            record["measured"] = compare_with_record(
+                scores, record["recorded"], checkpoint.step, unchecked, options.tolerance, say, since
+            )
         write_json_atomic(unchecked / EXPORT_RECORD, record)
     first = next((item.values[names.PROBE_ALL] for item in records if names.PROBE_ALL in item.values), None)
     now = record["recorded"].get(names.PROBE_ALL)
@@ -184,38 +188,20 @@ def _prompt_format(folder: Path, config: Config, say: Callable[[str], None]) -> 
         return None
 
 
-def check_probes(
-    run: RunDir,
-    config: Config,
-    checkpoint: Checkpoint,
-    folder: Path,
-    options: ExportOptions,
-    say: Callable[[str], None],
-    since: str = "",
-) -> dict[str, float]:
-    """Asks the exported model the probe tasks of training.
-
-    Args:
-        since: how the run asks otherwise now than when it trained this checkpoint; empty where it does not.
-
-    Returns:
-        ``accuracy`` and ``tasks`` as measured now.
-
-    Raises:
-        ModelError: the trainer recorded another score at this step.
-    """
+def _ask_probes(
+    run: RunDir, config: Config, folder: Path, options: ExportOptions, say: Callable[[str], None]
+) -> Scores | None:
+    """What the exported model scores on the probe tasks of training; None where there are none."""
     suite = training_probes(run, config, folder)
     if suite is None:
         say("the run has no probe tasks, so no score could be measured again")
-        return {}
+        return None
     with scratch_folder("export") as scratch:
         share, cards = options.gpu_memory_share, config.rollout.tensor_parallel
         asked = Options(suites=(), gpu_memory_share=share, tensor_parallel=cards)
         trusted = config.model.trust_remote_code
         source = replace(of_folder(folder), label="exported model", trust_remote_code=trusted)
-        scores = evaluate_suite(source, suite, scratch, asked, say)
-    recorded = probe_scores(run, checkpoint.step)
-    return compare_with_record(scores, recorded, checkpoint.step, folder, options.tolerance, say, since)
+        return evaluate_suite(source, suite, scratch, asked, say)
 
 
 def compare_with_record(
@@ -228,6 +214,12 @@ def compare_with_record(
     since: str = "",
 ) -> dict[str, float]:
     """Whether the score measured now is the one that the trainer recorded.
+
+    Args:
+        since: how the run asks otherwise now than when it trained this checkpoint; empty where it does not.
+
+    Returns:
+        ``accuracy`` and ``tasks`` as measured now.
 
     Raises:
         ModelError: it is not, by more than ``tolerance`` and more than one task.

@@ -102,7 +102,7 @@ def test_an_export_that_is_broken_off_leaves_nothing(
         assert (tmp_path / "out.unchecked" / "model.safetensors").is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export, "check_probes", broken_off)
+    monkeypatch.setattr(export, "_ask_probes", broken_off)
     with pytest.raises(KeyboardInterrupt):
         export_model(run, tmp_path / "out", replace(UNCHECKED, check=True), quiet)
     assert not list(tmp_path.glob("out*"))
