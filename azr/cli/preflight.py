@@ -152,35 +152,35 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
 
 def _propose(machine: Machine, options: argparse.Namespace) -> int:
     proposals = propose(machine, _recipes(options.overrides, machine), free_gib(Path()))
+    fitting = [item.recipe for item in proposals if item.fits]
+    status = 0 if fitting else 1
     if options.json:
         answers = [
             {"recipe": item.recipe, "fits": item.fits, "card_in_use": item.in_use, **asdict(item.verdict)}
             for item in proposals
         ]
         print(json.dumps(answers, indent=1))
-    else:
-        print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
-        for item in proposals:
-            print(_line(item))
-    fitting = [item.recipe for item in proposals if item.fits]
-    if not options.json:
-        print("\n" + _answer(fitting))
-        needs = {
-            item.recipe: item.verdict
-            for item in proposals
-            if item.verdict.wsl and {shortage.resource for shortage in item.verdict.shortages} == {"ram"}
-        }
-        if needs:
-            least = min(needs, key=lambda name: needs[name].estimate.ram.gib)
-            print(f"recipe={least} lacks only host memory: {needs[least].wsl}")
-        busy = next((item for item in proposals if item.verdict.fits and item.in_use), None)
-        if busy is not None:
-            held_gib = max(gpu.used_gib for gpu in machine.cards)
-            print(
-                f"With the card free, recipe={busy.recipe} fits as well, but {busy.in_use}; {CLOSE_THEM}.\n"
-                f"What fits beside them: azr preflight --propose budget.gpu_reserve_gib={math.ceil(10 * held_gib) / 10:g}"
-            )
-    return 0 if fitting else 1
+        return status
+    print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
+    for item in proposals:
+        print(_line(item))
+    print("\n" + _answer(fitting))
+    needs = {
+        item.recipe: item.verdict
+        for item in proposals
+        if item.verdict.wsl and {shortage.resource for shortage in item.verdict.shortages} == {"ram"}
+    }
+    if needs:
+        least = min(needs, key=lambda name: needs[name].estimate.ram.gib)
+        print(f"recipe={least} lacks only host memory: {needs[least].wsl}")
+    busy = next((item for item in proposals if item.verdict.fits and item.in_use), None)
+    if busy is not None:
+        held_gib = max(gpu.used_gib for gpu in machine.cards)
+        print(
+            f"With the card free, recipe={busy.recipe} fits as well, but {busy.in_use}; {CLOSE_THEM}.\n"
+            f"What fits beside them: azr preflight --propose budget.gpu_reserve_gib={math.ceil(10 * held_gib) / 10:g}"
+        )
+    return status
 
 
 def _answer(fitting: Sequence[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from azr.cli import command_parser
 from azr.config.paths import PROJECT, at_home
 from azr.config.sandbox import SandboxConfig
 from azr.sandbox import suite
@@ -14,10 +14,8 @@ OWN_SUITE = PROJECT / "tests" / "sandbox" / "suite.yaml"
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="azr sandbox-suite",
-        description="Run programs that the sandbox must contain; exit status 1 if one gets through.",
-    )
+    told = "Run programs that the sandbox must contain; exit status 1 if one gets through."
+    parser = command_parser("sandbox-suite", told)
     parser.add_argument(
         "file",
         nargs="?",
