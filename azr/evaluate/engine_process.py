@@ -76,7 +76,6 @@ class Events:
 
 
 def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
-    adapters = [model.adapters for model, _ in job.models if model.adapters]
     session: Session | None = None
     events.send({"stage": "start"})
     if not on_gpu:
@@ -89,7 +88,7 @@ def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
         pending = [each for request, store in asked for each in _pending(request, text, store)]
         events.send({"not_asked": sum(len(request.missing) for request, _ in asked) - len(pending)})
         if pending:
-            session = session or Session(model.folder, job, on_gpu, events.send, adapters)
+            session = session or Session(model.folder, job, on_gpu, events.send)
             session.load(model, text)
             session.answer(pending, text)
 

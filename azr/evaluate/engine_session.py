@@ -71,15 +71,9 @@ class Session:
     """One engine. Models of one shape are loaded into it in turn (``azr.evaluate.engine`` decides which may
     share one)."""
 
-    def __init__(
-        self, folder: Path, job: EngineJob, on_gpu: bool, report: SendEvent, adapters: Sequence[Path] = ()
-    ) -> None:
+    def __init__(self, folder: Path, job: EngineJob, on_gpu: bool, report: SendEvent) -> None:
         """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is
-        read at once.
-
-        Args:
-            adapters: PEFT folders that ``load`` will name, over the weights of a quantised model.
-        """
+        read at once, and there is room for the adapters over it."""
         from vllm import LLM  # takes seconds, so only when there is something to ask
 
         logging.getLogger("vllm").addHandler(_StageHandler(report))
@@ -101,7 +95,7 @@ class Session:
             "enable_prefix_caching": True,
             "seed": 0,
         }
-        if adapters:
+        if adapters := [model.adapters for model, _ in job.models if model.adapters]:
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _room_for(adapters)}
         if on_gpu:
             options["gpu_memory_utilization"] = settings.gpu_memory_share
