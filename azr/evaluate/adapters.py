@@ -10,7 +10,7 @@ from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
-from azr.evaluate.weights import lora_adapters, lora_alpha, require_new_folder
+from azr.evaluate.weights import WEIGHT_FILES, lora_adapters, lora_alpha, require_new_folder
 from azr.models.hub import HubName
 from azr.models.model_hash import hash_model
 from azr.run.checkpoints import Checkpoint, reading, require_sound
@@ -42,7 +42,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
     checkpoint = find_checkpoint(run, step)
     base = _base_now(identity, config.model.path)
     with reading(checkpoint), whole_folder(target) as staging:
-        require_sound(checkpoint.path)
+        require_sound(checkpoint.path, only=WEIGHT_FILES)
         write_adapters(checkpoint, staging, base)
     quantised = " in int4" if config.model.base_format == "int4" else ""
     say(

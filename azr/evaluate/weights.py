@@ -75,7 +75,7 @@ def write_model_folder(
         ModelError: as ``require_new_folder``, or what was written differs from the checkpoint.
     """
     require_new_folder(target)
-    require_sound(checkpoint.path)
+    require_sound(checkpoint.path, only=WEIGHT_FILES)
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the caller reports progress

@@ -331,6 +331,16 @@ def test_a_damaged_checkpoint_is_not_opened(run: RunDir, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["runs"], "no half-written folder is left"
 
 
+def test_what_only_a_resume_needs_is_no_obstacle(run: RunDir, tmp_path: Path) -> None:
+    """The best model could not be exported where its optimizer's state was damaged, and gigabytes of that were read."""
+    model = random_model()
+    path = save_checkpoint(run, 2, model.state_dict(), model.config)
+    state = path / "trainer_state.json"
+    state.write_bytes(state.read_bytes()[:-1] + b"x")
+    write_model_folder(find_checkpoint(run, "2"), tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
 class Bomb:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("exploded"),)
