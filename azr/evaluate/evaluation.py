@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.doubts import doubts_of_answers, doubts_of_references, trained_items, trained_programs
 from azr.evaluate.engine import answer_all, prompt_limit
 from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions
-from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
+from azr.evaluate.items import Item, Speaker, Suite, evenly, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import number_type
 from azr.evaluate.recorded import recorded_answers
@@ -105,29 +104,29 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     if options.trust_remote_code:
         sources = [replace(source, trust_remote_code=True) for source in sources]
     out = options.out or (sources[0].run.root if sources[0].run else Path()) / "evaluations"
-    unasked: list[str] = []
-    brought = False
-    for source, spec in itertools.product(sources, options.suites):
-        suites, told = _suites(source, spec, options)  # slips show before the long work
-        unasked += told
-        # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
-        brought |= any(isinstance(suite, TaskSuite) and suite.brought for suite in suites)
-    trained = trained_programs({source.run for source in sources if source.run and brought})
-
-    work: list[tuple[EngineModel, list[SuiteRun]]] = []
     with contextlib.ExitStack() as held:
+        asked: list[tuple[ModelSource, EngineModel, list[Suite]]] = []
+        unasked: list[str] = []
         for source in sources:
             if source.note:
                 say(source.note)
             if source.checkpoint is not None:
                 held.enter_context(reading(source.checkpoint))
             model = held.enter_context(engine_model(source))
+            longest = decoding_of(source, options).max_prompt_tokens
+            fits = prompt_limit(model.folder, longest, source.trust_remote_code)
+            found = [_suites(source, spec, options, fits) for spec in options.suites]
+            unasked += [told for _, sentences in found for told in sentences]
+            asked.append((source, model, [suite for suites, _ in found for suite in suites]))
+
+        # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
+        brought = any(isinstance(each, TaskSuite) and each.brought for *_, suites in asked for each in suites)
+        trained = trained_programs({source.run for source in sources if source.run and brought})
+        work: list[tuple[EngineModel, list[SuiteRun]]] = []
+        for source, model, suites in asked:
             decoding, engine = decoding_of(source, options), engine_options(source, options)
-            fits = prompt_limit(model.folder, decoding.max_prompt_tokens, source.trust_remote_code)
             runs: list[SuiteRun] = []
-            for suite in [
-                each for spec in options.suites for each in _suites(source, spec, options, fits)[0]
-            ]:
+            for suite in suites:
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
                 opened = open_suite_run(source, suite, items, decoding, engine, out, restart=options.restart)
@@ -164,9 +163,11 @@ def _checked(options: Options) -> Options:
 
 
 def _each_name_once(specs: Sequence[str]) -> list[str]:
-    """Raises: ConfigError: two suites have one name; their scores would be compared like those of two models."""
+    """Raises: ConfigError: a name is unknown, or two suites have one; their scores would be compared like those of two
+    models."""
     once: dict[str, str] = {}
     for spec in specs:
+        styles_of(spec)  # an unknown one shows before the models are read
         name = spec.partition("=")[0]
         if once.setdefault(name, spec) != spec:
             raise ConfigError(
@@ -181,9 +182,7 @@ def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Cal
     say(f"{source.label}: {counted(len(items), 'task')} of {suite.name}, {suite.style}")
 
 
-def _suites(
-    source: ModelSource, spec: str, options: Options, fits: Fits = everything_fits
-) -> tuple[list[Suite], list[str]]:
+def _suites(source: ModelSource, spec: str, options: Options, fits: Fits) -> tuple[list[Suite], list[str]]:
     """A suite in each style in which the model is asked; sentences on the others, and on a frame that is a guess."""
     if spec == "probes" and source.probes:
         spec = f"probes={source.probes}"
