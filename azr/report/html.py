@@ -196,8 +196,9 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     facts.append(_tasks_fact(summary, stats))
     vram = summary.vram_gib()
     if vram is not None:
-        logged = filter(lambda name: name.endswith(names.VRAM_SUFFIX), table.with_prefix(names.MEMORY_PREFIX))
-        peaks = [np.nanmax(table.column(name)) for name in logged]
+        peaks = [
+            np.nanmax(table.column(name)) for name in table.named(names.MEMORY_PREFIX, names.VRAM_SUFFIX)
+        ]
         facts.append(_fact("GPU memory", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
     if config.machine_watts and summary.trained_s:
         kwh = config.machine_watts * summary.trained_s / 3.6e6

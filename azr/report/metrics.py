@@ -121,8 +121,9 @@ class MetricsTable:
         other = np.maximum(whole - np.sum(list(inside.values()), axis=0), 0.0)
         return inside | {"other": other} | {phase: seconds(phase) for phase in names.PHASES_BETWEEN}
 
-    def with_prefix(self, prefix: str) -> list[str]:
-        return sorted(name for name in self.columns if name.startswith(prefix))
+    def named(self, prefix: str, suffix: str = "") -> list[str]:
+        """The metrics whose names begin and end so."""
+        return sorted(name for name in self.columns if name.startswith(prefix) and name.endswith(suffix))
 
 
 _NO_STEPS = np.array([], dtype=np.int64)

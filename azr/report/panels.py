@@ -276,8 +276,7 @@ def _resource_panels(sheet: Sheet, summary: RunSummary) -> list[Panel | None]:
 
 
 def _memory_panel(sheet: Sheet, title: str, why: str, suffix: str) -> Panel | None:
-    metrics = [name for name in sheet.table.with_prefix(names.MEMORY_PREFIX) if name.endswith(suffix)]
-    logged = [name for name in metrics if sheet.table.has(name)]
+    logged = list(filter(sheet.table.has, sheet.table.named(names.MEMORY_PREFIX, suffix)))
     phases = [name.removeprefix(names.MEMORY_PREFIX).removesuffix(suffix) for name in logged]
     series = zip(phases, logged, itertools.cycle(range(8)))
     return sheet.smooth(title, why, series)

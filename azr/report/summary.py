@@ -231,15 +231,13 @@ class RunSummary:
 
     def vram_gib(self) -> float | None:
         """Largest memory of the card in use in the latest step, over the phases; None without a GPU."""
-        logged = (
-            name for name in self.table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)
-        )
+        logged = self.table.named(names.MEMORY_PREFIX, names.VRAM_SUFFIX)
         return max((value for value in map(self.table.last, logged) if value is not None), default=None)
 
     def rejection_columns(self) -> dict[str, FloatArray]:
         """Rejected proposals per step by reason, all streams together."""
         prefix = names.REJECTED_PREFIX
-        logged = ((name, self.table.columns[name]) for name in self.table.with_prefix(prefix))
+        logged = ((name, self.table.columns[name]) for name in self.table.named(prefix))
         return {name.removeprefix(prefix): np.nan_to_num(column) for name, column in logged}
 
     def rejections(self) -> list[tuple[str, int]]:
