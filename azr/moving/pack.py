@@ -106,29 +106,22 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
 
 def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> list[int]:
     """Steps of the checkpoints that travel, each of them read whole and found sound."""
-    if not options.every_checkpoint:
-        newest = latest_verified_checkpoint(run)
-        if newest is None:
-            raise _no_checkpoint(run)
+    steps = []
+    if options.every_checkpoint:
+        for checkpoint in list_checkpoints(run):
+            if problems := checkpoint_problems(checkpoint.path):
+                say(f"Left out: the checkpoint of step {checkpoint.step}, which is damaged: {problems[0]}")
+            else:
+                steps.append(checkpoint.step)
+    elif (newest := latest_verified_checkpoint(run)) is not None:
         for sentence in damaged_checkpoints(run, after=newest.step):
             say(sentence)
-        return [newest.step]
-    steps = []
-    for checkpoint in list_checkpoints(run):
-        problems = checkpoint_problems(checkpoint.path)
-        if problems:
-            say(f"Left out: the checkpoint of step {checkpoint.step}, which is damaged: {problems[0]}")
-        else:
-            steps.append(checkpoint.step)
-    if not steps:
-        raise _no_checkpoint(run)
-    return steps
-
-
-def _no_checkpoint(run: RunDir) -> RunError:
+        steps.append(newest.step)
+    if steps:
+        return steps
     if damaged := damaged_checkpoints(run):
-        return RunError(f"{run.root} has no sound checkpoint to resume from: {damaged[-1]}")
-    return RunError(f"nothing to resume from: {no_checkpoint(run)}")
+        raise RunError(f"{run.root} has no sound checkpoint to resume from: {damaged[-1]}")
+    raise RunError(f"nothing to resume from: {no_checkpoint(run)}")
 
 
 def _add_what_people_read(
