@@ -5,7 +5,7 @@
     azr move-run unpack default.azr.zip runs/default --model /models/qwen
 
 The base model does not travel: it is known by its content, and compared with the one there. More:
-    docs/howto/moving_a_run.md
+docs/howto/moving_a_run.md
 """
 
 from __future__ import annotations

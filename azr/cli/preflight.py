@@ -6,7 +6,7 @@
     azr preflight --speed                         what an RTX 5080 should do per recipe (a model, not a measurement)
 
 Exit status 0: fits. 1: does not, and the cheapest change that would is printed; or other programs hold too much of the card
-    now. 2: the question cannot be answered.
+now. 2: the question cannot be answered.
 """
 
 from __future__ import annotations

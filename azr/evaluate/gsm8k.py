@@ -5,7 +5,7 @@ r"""GSM8K (arXiv 2110.14168): does what a run learns carry over to arithmetic?
 * ``frame``: the question as a task inside the run's frame.
 
 The number is read as harnesses do: inside the last ``\boxed{}``, after ``####`` or "the answer is", else the
-    last number.
+last number.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ to 0.85 of their size at 50 MB/s (xz: 0.72 and 0.87 at 3 MB/s), the rest at leve
 inside can be judged before anything is unpacked, and because it has no devices or owners to be misused.
 
 Reading trusts nothing: names, sizes and the list are checked before a byte is written, and what is written is
-    held to its size and hash.
+held to its size and hash.
 """
 
 from __future__ import annotations
