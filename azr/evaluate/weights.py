@@ -98,9 +98,7 @@ def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_co
     require_sound(checkpoint.path, only="actor/huggingface/")
     source = checkpoint.path / "actor" / "huggingface"
     shutil.copytree(source, target)
-    raw = read_json(target / "config.json")
-    plain = {key: value for key, value in raw.items() if key not in _TRAINER_ONLY}
-    write_json_atomic(target / "config.json", plain)
+    write_json_atomic(target / "config.json", _plain_values(source))
     name_the_class(target, trust_remote_code=trust_remote_code)
 
 
@@ -307,16 +305,19 @@ def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, An
     return dict(model.state_dict())
 
 
+def _plain_values(folder: Path) -> dict[str, Any]:
+    """config.json without what the trainer writes into it for itself."""
+    values = read_json(folder / "config.json")
+    return {key: value for key, value in values.items() if key not in _TRAINER_ONLY}
+
+
 def _plain_config(folder: Path, dtype: str, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
-    raw = read_json(folder / "config.json")
-    for key in _TRAINER_ONLY:
-        raw.pop(key, None)
-    raw["dtype"] = dtype
-    raw.pop("torch_dtype", None)
+    values = _plain_values(folder) | {"dtype": dtype}
+    values.pop("torch_dtype", None)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    return type(config).from_dict(raw)
+    return type(config).from_dict(values)
 
 
 def _save(
