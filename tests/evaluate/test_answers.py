@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_fixture import PROBE_FILE, TINY, make_run
+from run_fixture import PROBE_FILE, PROJECT, TINY, make_run
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
@@ -220,6 +220,24 @@ def test_an_interrupted_evaluation_is_judged_on_what_all_models_have_answered(tm
     assert first["estimates"]["pass@1"]["value"] == 1.0 and second["estimates"]["pass@1"]["value"] == 0.0
     assert found["comparisons"][0]["n"] == 3
     assert "probes: 3 of 6 tasks, those answered by all so far" in "\n".join(said)
+
+
+def test_a_model_that_cannot_be_asked_costs_no_answers_of_the_one_before_it(tmp_path: Path) -> None:
+    """--restart discarded those of the first model before it was found that the second one's requests do not fit."""
+    small, seeds = tmp_path / "small", PROJECT / "data" / "seeds" / "azr_tiny.jsonl"
+    shutil.copytree(TINY, small)
+    write_json_atomic(
+        small / "config.json", read_json(TINY / "config.json") | {"max_position_embeddings": 12}
+    )
+    suites = [f"proposals={seeds}"]
+    options = Options(suites=suites, out=tmp_path / "out", frame="compact", partial=True)
+    with pytest.raises(ModelError, match="no task of these suites has been answered"):
+        evaluate([str(TINY)], options, lambda _: None)
+    [request] = (tmp_path / "out").glob("*/proposals/request.json")
+    AnswerStore(request.parent).append([Answer("abduction/x", 0, "hm")])
+    with pytest.raises(ModelError, match="no induction request in the frame compact fits"):
+        evaluate([str(TINY), str(small)], replace(options, partial=False, restart=True), lambda _: None)
+    assert AnswerStore(request.parent).read()
 
 
 def test_another_file_as_a_suite_of_the_same_name_leaves_the_answers_to_the_first(tmp_path: Path) -> None:
