@@ -387,18 +387,18 @@ class _AttemptWatch:
 
     def _sample(self) -> None:
         ctx, state = self.ctx, self.ctx.state
-        own = ProcessId.of(os.getpid())
+        own, living = ProcessId.of(os.getpid()), self.trainer.registry.living()
         sample = MachineSample(
             unix_s=time.time(),
             cycle=state.cycle,
             attempt=state.attempt,
             step=state.trained_step,
-            trainer_gib=round(self.trainer.memory_gib(), 3),
+            trainer_gib=round(memory_gib(living), 3),
             driver_gib=round(memory_gib([own] if own else []), 3),
             host_available_gib=round(host_memory().available / GIB, 3),
             disk_free_gib=round(free_gib(ctx.run.checkpoints), 3),
             vram_gib=used_vram_gib(),
-            processes=len(self.trainer.registry.living()),
+            processes=len(living),
         )
 
         self.samples = [*self.samples, sample][-KEPT_SAMPLES:]

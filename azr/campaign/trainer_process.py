@@ -28,7 +28,6 @@ from azr.system.processes import (
     attempt_marker,
     descendants,
     end_processes,
-    memory_gib,
     run_of_marker,
 )
 from azr.system.scratch import remove_abandoned_scratch
@@ -122,9 +121,6 @@ class TrainerProcess:
         if self.registry.add(processes):
             self.registry.save()
         self.segments.remember(processes)
-
-    def memory_gib(self) -> float:
-        return memory_gib(self._processes())
 
     def _processes(self) -> list[ProcessId]:
         own = ProcessId.of(self.pid)

@@ -202,9 +202,10 @@ class Registry:
 
     def living(self) -> list[ProcessId]:
         """Everything of the attempt that lives now: remembered, its descendants, its session's, and by marker."""
-        found = {process for process in self._known.values() if process.alive}
-        for process in list(found):
-            found.update(descendants(process.pid))
+        found: set[ProcessId] = set()
+        for process in sorted(self._known.values(), key=lambda process: process.start_ticks):
+            if process not in found and process.alive:  # else an older one has brought it, with its own
+                found.update([process, *descendants(process.pid)])
         if self._session_is_ours():
             found.update(processes_of_session(self.session))
         if self.marker:

@@ -18,12 +18,15 @@ import sys
 import time
 from pathlib import Path
 
+from azr.run import trainer_link
 from azr.run.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
 from azr.run.hand_over import HandOverPart
 from azr.run.protocol import Ending, Phase, current_request
 from azr.run.rundir import RunDir
 from azr.run.trainer_link import DriverWatch, TrainerLink
 from azr.system.files import append_jsonl, read_jsonl, write_json_atomic
+
+trainer_link.LOOK_INTERVAL_S = 0.01
 
 CHANGES = ("replace", "fsync", "link", "unlink", "mkdir", "rmdir")
 
