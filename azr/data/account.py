@@ -22,6 +22,15 @@ SHOWN_FILES = 12
 """Files that get a line of their own; more are in the manifest."""
 SHOWN_ROWS = 5
 """Rows without a task that are named; more are in ``pool/rejected.jsonl``."""
+_WORDS = {
+    Reason.LEAKED: "too similar to a task in the probe or evaluation files; left out, so that scores on those mean something (expected "
+    "where seeds and probes come from the same families, as with the bundled tiny model)",
+    Reason.PROGRAM_CAP: "further inputs of programs that have enough of them; data.max_inputs_per_program says how many are taken "
+    "(0 = all)",
+    Reason.SHAPE_CAP: "whose programs differ from others only in names and constants; data.max_per_shape says how many of each are "
+    "taken (0 = all)",
+}
+"""What a user wonders about, behind the number of tasks."""
 
 
 @dataclass(frozen=True)
@@ -80,25 +89,8 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     # a user wonders about files, not about every merge
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     left_out = Account.of(brought).left_out
-    leaked, inputs, alike = (
-        left_out.get(reason.value, 0) for reason in (Reason.LEAKED, Reason.PROGRAM_CAP, Reason.SHAPE_CAP)
-    )
-    if leaked:
-        lines.append(
-            f"{Reason.LEAKED.value}: {leaked} too similar to a task in the probe or evaluation files; left out, so that scores on "
-            "those mean something (expected where seeds and probes come from the same families, as with the bundled tiny model)"
-        )
-    if inputs:
-        lines.append(
-            f"{Reason.PROGRAM_CAP.value}: {inputs} further inputs of programs that have enough of them; data.max_inputs_per_program "
-            "says how many are taken (0 = all)"
-        )
-    if alike:
-        lines.append(
-            f"{Reason.SHAPE_CAP.value}: {alike} whose programs differ from others only in names and constants; data.max_per_shape "
-            "says how many of each are taken (0 = all)"
-        )
-    return lines
+    found = ((reason, told, left_out.get(reason.value)) for reason, told in _WORDS.items())
+    return lines + [f"{reason.value}: {count} {told}" for reason, told, count in found if count]
 
 
 def _file_line(entry: SourceEntry) -> str:
