@@ -11,6 +11,9 @@ import yaml
 
 from azr.errors import ConfigError
 
+MAX_DEPTH = 100
+"""Levels of a value that a program has written."""
+
 
 class _StrictLoader(yaml.SafeLoader):
     """Refuses what plain YAML silently reads otherwise than it was meant: a key that stands twice in one mapping
@@ -48,9 +51,14 @@ def plain_yaml(text: str) -> Any:
     """The value that a program has written; by libyaml, which is eight times as fast as Python, where PyYAML has it.
 
     Raises:
-        yaml.YAMLError: it is none.
+        yaml.YAMLError: it is none, or so deeply nested that building it would end the process.
     """
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loader, depth = getattr(yaml, "CSafeLoader", yaml.SafeLoader), 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError("nested too deeply")
+    return yaml.load(text, Loader=loader)
 
 
 def yaml_text(value: Any) -> str:

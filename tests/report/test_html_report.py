@@ -134,6 +134,14 @@ def test_young_and_empty_runs_have_a_report(tmp_path: Path, steps: int) -> None:
     ).lower().replace("finance", "")
 
 
+def test_a_configuration_that_is_nested_without_end_is_told(tmp_path: Path) -> None:
+    """libyaml, which reads it, would end the process."""
+    run = write_synthetic_run(tmp_path / "run", steps=2)
+    for text in ("[" * 100_000, "- " * 100_000):
+        run.config.write_text(text)
+        assert any("nested too deeply" in problem for problem in read_summary(run.root).problems)
+
+
 def test_a_crashed_run_with_damaged_files_has_a_report_that_says_so(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=30, finished=False)
     run.state.write_bytes(b'{"state": "TR')
