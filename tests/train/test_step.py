@@ -16,7 +16,7 @@ from azr.selfplay.credit import Trajectory
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.tasks import Role
-from azr.train.step import Clock, train_step
+from azr.train.step import Clock, require_changed_engine, train_step
 
 CONFIG = load_config(
     [
@@ -85,7 +85,7 @@ class IdleMachine:
         return {"share": self.share, "largest": 1.0}
 
     def engine_answers(self) -> list[float]:
-        return [float("update" in self.calls and self.engine_follows)]
+        return [1.0, -1.0 - float("update" in self.calls and self.engine_follows)]
 
     def memory(self, phase: str) -> dict[str, float]:
         return {f"memory/{phase}": 1.0}
@@ -132,6 +132,13 @@ def test_a_step_is_told_in_this_order() -> None:
 def test_what_stops_a_run_that_does_not_train(machine: IdleMachine, error: Any) -> None:
     with error or nullcontext():
         step_of(machine)
+
+
+def test_an_update_of_a_model_that_is_certain_cannot_be_seen_in_its_answers() -> None:
+    """A model that ends every answer at once: "weights do not reach it. On WSL2 CUDA IPC may not work", without a card."""
+    require_changed_engine([1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0])
+    with pytest.raises(TrainingError, match="weights do not reach it"):
+        require_changed_engine([1.0, 1.0, 0.0, -0.25], [1.0, 1.0, 0.0, -0.25])
 
 
 def test_later_steps_trust_the_first() -> None:
