@@ -21,12 +21,14 @@ from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_dup
 from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import SourceEntry
 from azr.data.phases import Phases
+from azr.data.readers import read_rows
 from azr.data.reasons import Reason
 from azr.data.reexecute import RerunStore, reexecute, rerun_key
 from azr.data.rows import Row
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import Kind, TaskSource
 from azr.programs.source import SourceError, parse_program
+from azr.system.files import file_hash
 from azr.tasks import Task, TaskType
 
 
@@ -120,7 +122,7 @@ def _read(
     trusted, seen = set[str](), set[Task]()
     for index, source in enumerate(sorted(sources, key=lambda source: not source.judged)):
         rows, found, reasons = 0, list[Task](), Counter[str]()
-        for row in source.rows():
+        for row in read_rows(source.file):
             rows += 1
             outcome = row_tasks(row, source, config)
             if isinstance(outcome, Refused):
@@ -135,7 +137,7 @@ def _read(
         tasks += new
         origins |= {id(task): index for task in new}
         counts = (rows, len(found), dict(sorted(reasons.items())), len(found) - len(new))
-        entries.append(SourceEntry(source.name, source.kind.value, source.hash(), *counts))
+        entries.append(SourceEntry(source.name, source.kind.value, file_hash(source.file), *counts))
     return tasks, origins, refused, entries, frozenset(trusted)
 
 

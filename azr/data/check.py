@@ -13,6 +13,7 @@ from azr.data.build import row_tasks
 from azr.data.contamination import evaluation_items
 from azr.data.guard import probe_names, require_probes
 from azr.data.manifest import SourceEntry
+from azr.data.readers import read_rows
 from azr.data.reasons import Reason
 from azr.data.schema import Refused
 from azr.data.seeds import seed_sources
@@ -89,7 +90,7 @@ def _without_a_task(named: str, sources: Sequence[TaskSource], config: DataConfi
     """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows now."""
     rows, holds, first, reasons = 0, False, "", Counter[str]()
     for source in sources:
-        for row in source.rows():
+        for row in read_rows(source.file):
             rows += 1
             outcome = None if holds else row_tasks(row, source, config)
             if isinstance(outcome, Refused):

@@ -255,7 +255,9 @@ def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Task
         refuse_missing(missing)
     else:
         judged = _judged(run, cycle - 1)
-        sources = [replace(source, judged=(source.name, source.hash()) in judged) for source in sources]
+        sources = [
+            replace(source, judged=(source.name, file_hash(source.file)) in judged) for source in sources
+        ]
         sources.append(replace(_cycle_source(run, cycle - 1), judged=True))
     return sources + _shards(run, cycle - 1, judged=cycle - 1), missing
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from azr.config.paths import PROJECT, find, where_looked
-from azr.data.readers import read_rows
-from azr.data.rows import Row
 from azr.data.unpack import data_suffix
 from azr.errors import DataError
 from azr.run.rundir import RunDir, is_run
 from azr.system.disks import missing_disk
-from azr.system.files import file_hash
 
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"
@@ -50,12 +47,6 @@ class TaskSource:
     """Key and path in the configuration (``data.extra_files: my.jsonl``); empty for what nobody named."""
     judged: bool = False
     """An earlier consolidation or merge read it as it is now: nothing in it is new."""
-
-    def rows(self) -> Iterator[Row]:
-        return read_rows(self.file)
-
-    def hash(self) -> str:
-        return file_hash(self.file)
 
 
 def data_files(path: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from azr.errors import DataError
-from azr.system.scratch import owned_folder, remove_abandoned_staging, staging_name
+from azr.system.scratch import owned_folder, staging_for
 
 _kept: dict[Path, tuple[Path, int]] = {}
 """Folder -> a file that lies in it, and its disk."""
@@ -139,8 +139,7 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: ``target`` is there already, and is not to be replaced.
     """
-    remove_abandoned_staging(target)
-    staging = target.with_name(staging_name(target))
+    staging = staging_for(target)
 
     def publish() -> None:
         if replace:

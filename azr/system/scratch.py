@@ -43,14 +43,11 @@ def scratch_folder(kind: str) -> Iterator[Path]:
         yield folder
 
 
-def staging_name(target: Path) -> str:
-    """For a folder beside ``target`` that is to become it."""
-    return f".{target.name}.{_HERE}{secrets.token_hex(2)}.tmp"
-
-
-def remove_abandoned_staging(target: Path) -> None:
-    """Removes what was to become ``target`` and whose owner was killed."""
-    remove_abandoned(target.parent, re.compile(rf"\.{re.escape(target.name)}\.{_HERE}[0-9a-f]{{4}}\.tmp"))
+def staging_for(target: Path) -> Path:
+    """Where a folder that is to become ``target`` is made. Others whose owner was killed are removed."""
+    beginning = f".{target.name}.{_HERE}"
+    remove_abandoned(target.parent, re.compile(rf"{re.escape(beginning)}[0-9a-f]{{4}}\.tmp"))
+    return target.with_name(f"{beginning}{secrets.token_hex(2)}.tmp")
 
 
 def remove_abandoned_scratch() -> None:
