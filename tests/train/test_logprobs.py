@@ -188,6 +188,13 @@ class Louder(Qwen2ForCausalLM):
         return type("Output", (), {"logits": self.lm_head(output.last_hidden_state * 3)})
 
 
+def test_weights_that_are_nan_are_not_told_as_a_head_of_another_kind():
+    """The advice was train.chunked_logprobs=false, where the file is damaged."""
+    model = tiny_model()
+    model.lm_head.weight.data[3] = torch.nan
+    install_chunked_logprobs(model)  # require_sound_weights looks at the weights next
+
+
 @pytest.mark.parametrize("kind", ["scale", "bias"])
 def test_a_head_that_is_more_than_a_product_is_refused(kind):
     model = tiny_model()
