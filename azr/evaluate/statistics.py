@@ -114,7 +114,8 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
 
 
 def _interval(values: np.ndarray, *, lowest: float) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of values from ``lowest`` to 1; of few items that differ, all that is possible.
+    """Percentile bootstrap interval of the mean of values from ``lowest`` to 1; the whole range of fewer than
+    ``FEWEST_ITEMS``, unless they are all alike.
 
     Resamples of equal values are all alike, which says nothing of the items that were not asked. So many equal ones in a row
     mean with the same confidence that at least the share ``_TAILS[0] ** (1 / n)`` of all items is like them; the others may
