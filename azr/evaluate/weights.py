@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.older_readers import write_for_older_readers
 from azr.models.quantised import quantisation_of
+from azr.models.weight_files import mapping_trouble
 from azr.run.checkpoints import Checkpoint, require_sound
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, safetensors_written_to, set_mode, whole_folder, write_json_atomic
@@ -48,19 +48,19 @@ def require_new_folder(target: Path) -> None:
     if target.exists():
         raise ModelError(f"{target} exists; give another --out, or remove it")
     above = next(folder for folder in target.absolute().parents if folder.is_dir())
+    trouble = ""
     with (
         contextlib.suppress(OSError),
         tempfile.TemporaryFile(dir=above) as file,
-    ):  # that tells of itself later
+    ):  # a full disk tells of itself later
         file.write(b"1")
         file.flush()
-        try:
-            mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ).close()
-        except OSError as error:
-            raise ModelError(
-                f"files in {above} cannot be mapped into memory ({error.strerror}), as on some shares (VirtualBox, FUSE), so weights "
-                "written there could not be checked; give an --out on a disk of this machine, and copy the folder then"
-            ) from error
+        trouble = mapping_trouble(file)
+    if trouble:
+        raise ModelError(
+            f"files in {above} {trouble}, so weights written there could not be checked; give an --out on a disk of this machine, "
+            "and copy the folder then"
+        )
 
 
 def write_model_folder(

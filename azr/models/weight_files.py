@@ -11,7 +11,7 @@ import json
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from azr.errors import ModelError
 from azr.models.field_types import require_field_types
@@ -196,6 +196,19 @@ def _place(folder: Path, name: str) -> tuple[Path, int, int]:
     return path, 8 + length + start, end - start
 
 
+def mapping_trouble(file: IO[bytes]) -> str:
+    """Why safetensors cannot read a file that lies on this disk, in words that follow its name; empty where it can.
+
+    Args:
+        file: open, and not empty.
+    """
+    try:
+        mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ).close()
+    except OSError as error:
+        return f"cannot be mapped into memory ({error.strerror}), as on some shares (VirtualBox, FUSE)"
+    return ""
+
+
 def _header(path: Path) -> dict[str, Tensor]:
     """The tensors that a safetensors file says it holds."""
     size = path.stat().st_size
@@ -209,13 +222,10 @@ def _header(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         file.seek(8)
         content = file.read(length)
-        try:
-            mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ).close()
-        except OSError as error:
+        if trouble := mapping_trouble(file):
             raise ModelError(
-                f"{path} cannot be mapped into memory ({error.strerror}), as on some shares (VirtualBox, FUSE), and is not read "
-                "otherwise; copy the model to a disk of this machine"
-            ) from error
+                f"{path} {trouble}, and is not read otherwise; copy the model to a disk of this machine"
+            )
     try:
         header = json.loads(content)
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}

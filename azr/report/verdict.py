@@ -35,7 +35,7 @@ HIGH_EXTREMES = 0.8
 LOW_NOVELTY = 0.1
 HIGH_REPETITION = 0.1
 """Of the latest programs, those that a new one resembles: 1 % at first and 20 % at the end of the one run that is known to
-have drifted (docs/results.md); 2 to 8 % with the bundled model, which writes short programs."""
+have drifted (docs/results.md); 2 to 6 % in six steps of a default run with the bundled model."""
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
@@ -239,7 +239,7 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     if (control := lookup(summary.config, "train.control")) not in (None, "none"):
         lines.insert(
             0,
-            f"A control experiment (train.control={control}): it says something beside a run without it.",
+            f"A control experiment (train.control={control}): it means something only beside a run without it.",
         )
     for task_type in CORE_TASK_TYPES:
         if (change := probe_change(summary, names.probe_metric(task_type))) is not None:

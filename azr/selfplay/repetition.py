@@ -1,8 +1,8 @@
 """How much the proposer repeats itself.
 
-A program can be new by its text and the same exercise again: in one run a third of the new tasks became tables of dynamic
-programming, whose results the solver guesses by recognising the problem, and it lost the habit of following a program
-(docs/results.md). Entropy, validity and duplicates did not tell. Work that clusters a batch of questions pays less for
+A program can be new by its text and the same exercise again: in one run half of the new programs became tables of
+dynamic programming, whose results the solver guesses by recognising the problem, and it lost the habit of following a program
+(docs/results.md). Validity, novelty and accuracy did not tell. Work that clusters a batch of questions pays less for
 those of a large cluster (R-Zero, arXiv 2508.05004, the repetition penalty); here a program is compared with the latest ones.
 """
 

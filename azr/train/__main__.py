@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         if config.train.ray_address:
             return on_joined_machines(run, request, config, device)
         stay_on_loopback()
-        with sockets_folder(), warm_python(device, one_interpreter(run, request, config)) as warm:
+        with sockets_folder(), warm_python(device, one_interpreter(run, request, config, device)) as warm:
             if warm and machine.cpu_cores >= CORES_FOR_BOTH:
                 warm.start()
             return on_this_machine(run, request, config, device, warm)
@@ -166,9 +166,11 @@ def _fail(run: RunDir, request: TrainRequest, reason: str, *, retry: bool = True
     return 1
 
 
-def one_interpreter(run: RunDir, request: TrainRequest, config: Config) -> bool:
-    """Whether the processes that use a card are made from one interpreter: where the settings want it, on one card, and
+def one_interpreter(run: RunDir, request: TrainRequest, config: Config, device: str) -> bool:
+    """Whether all processes are made from one interpreter: without a card always; with one where the settings want it, and
     not in an attempt that follows one without a finished step, since the interpreter may have been what it failed for."""
+    if device == "cpu":
+        return True
     if not config.train.one_interpreter or config.train.gpus > 1:
         return False
 

@@ -166,19 +166,23 @@ def test_nothing_that_is_known_to_ask_the_card_is_imported_beside_one() -> None:
     assert not {"vllm.compilation.backends", "flashinfer"} & set(CARD_RAY_MODULES)
 
 
-def test_one_interpreter_on_one_card_until_an_attempt_made_no_step(tmp_path: Path) -> None:
+def test_one_interpreter_on_one_card_until_an_attempt_made_no_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = RunDir(tmp_path)
 
-    def asked(attempt: int, *settings: str) -> bool:
+    def asked(attempt: int, *settings: str, device: str = "cuda") -> bool:
         request = TrainRequest(cycle=2, attempt=attempt, first_step=1, last_step=1)
-        return one_interpreter(run, request, load_config(["recipe=0_5b_16gb", *settings]).config)
+        config = load_config(["recipe=0_5b_16gb", *settings]).config
+        return one_interpreter(run, request, config, device)
 
     assert asked(1)
     assert not asked(1, "train.one_interpreter=false")
     assert not asked(1, "train.n_gpus_per_node=2")
     mark_start(run.attempt(2, 1), StartPart.BEGIN)
     mark_start(run.attempt(2, 1), StartPart.POLICY)
-    assert not asked(2)
+    assert asked(2, device="cpu") and not capsys.readouterr().out, "there it is never the reason"
+    assert not asked(2) and "every process imports for itself now" in capsys.readouterr().out
     mark_start(run.attempt(2, 2), StartPart.BEGIN)
     mark_start(run.attempt(2, 2), StartPart.FIRST_STEP)
     assert asked(3)
