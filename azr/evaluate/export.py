@@ -29,6 +29,7 @@ from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import require_new_folder, write_model_folder
+from azr.report.series import difference_interval
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_alike, asked_otherwise
 from azr.run.checkpoints import Checkpoint, reading
@@ -123,12 +124,14 @@ def _export(
                 scores, record["recorded"], checkpoint.step, unchecked, options.tolerance, say, since
             )
         write_json_atomic(unchecked / EXPORT_RECORD, record)
-    first = next((item.values[names.PROBE_ALL] for item in records if names.PROBE_ALL in item.values), None)
-    now = record["recorded"].get(names.PROBE_ALL)
-    if first is not None and now is not None and now < first:
-        say(
-            f"the model that the run began with scored more on its probe tasks: {first:.1%}, and this one {now:.1%}"
-        )
+    scored = (item.values for item in records if {names.PROBE_ALL, names.PROBE_COUNT} <= item.values.keys())
+    begun, now = next(scored, None), record["recorded"].get(names.PROBE_ALL)
+    if begun is not None and now is not None:
+        first = begun[names.PROBE_ALL]
+        if difference_interval(first, now, begun[names.PROBE_COUNT])[1] < 0:  # by more than chance
+            say(
+                f"the model that the run began with scored more on its probe tasks: {first:.1%}, and this one {now:.1%}"
+            )
 
     prompt_format = _prompt_format(unchecked, config, say)
     write_text_atomic(
