@@ -31,7 +31,7 @@ from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import require_new_folder, write_model_folder
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import asked_alike, asked_otherwise
+from azr.run.asked_otherwise import asked_alike, asked_otherwise, control_words, trained_under
 from azr.run.checkpoints import Checkpoint, reading
 from azr.run.protocol import MetricsRecord, read_metrics
 from azr.run.records import Incident, read_log
@@ -114,7 +114,10 @@ def _export(
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),
+        "trained_under": _trained_under(run, checkpoint.step, config.train.control),
     }
+    if told := control_words(record["trained_under"]):
+        say(told)
     write_json_atomic(unchecked / EXPORT_RECORD, record)
     say("weights equal the checkpoint's, and plain transformers loads them")
     if options.check:
@@ -179,6 +182,12 @@ def _asked_alike(run: RunDir, checkpoint: Checkpoint) -> tuple[list[MetricsRecor
     changes = asked_otherwise(read_log(Incident, run.incidents))
     since = ", ".join(told for at, told in changes.items() if at >= place)
     return asked_alike(read_metrics(run), {at: told for at, told in changes.items() if at < place}), since
+
+
+def _trained_under(run: RunDir, last: int, now: str) -> dict[str, int]:
+    """``azr.run.asked_otherwise.trained_under`` of the steps that made the checkpoint of step ``last``."""
+    steps = [(item.cycle, item.attempt) for item in read_metrics(run) if 0 < item.step <= last]
+    return trained_under(steps, read_log(Incident, run.incidents), now) or {now: last}
 
 
 def _prompt_format(folder: Path, config: Config, say: Callable[[str], None]) -> PromptFormat | None:

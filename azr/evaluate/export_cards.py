@@ -13,6 +13,7 @@ from azr.evaluate.prompt_format import PromptFormat, snippet
 from azr.evaluate.texts import filled
 from azr.models.hub import HubName
 from azr.run import metric_names as names
+from azr.run.asked_otherwise import control_words
 from azr.run.protocol import MetricsRecord
 from azr.system.imports import installed_version
 from azr.tasks import Task
@@ -49,6 +50,7 @@ def model_card(
         records: the run's metrics; scores before and after are read from them.
         prompt_format: the prompt of training; None where the run's frame is not known any more.
     """
+    under = record.get("trained_under") or {config.train.control: record["step"]}
     base, earlier = shown_model(str(record["base_model"])), record.get("earlier_runs") or []
     front = {
         "library_name": "transformers",
@@ -65,7 +67,8 @@ def model_card(
         name=name,
         base=base,
         play=config.selfplay,
-        train=config.train,
+        control=min(under) if len(under) == 1 else "none",
+        mixed=control_words(under) if len(under) > 1 else "",
         record=record,
         recorded=record.get("recorded") or {},
         measured=record.get("measured"),

@@ -23,7 +23,7 @@ from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import Place, asked_otherwise
+from azr.run.asked_otherwise import Place, asked_otherwise, control_words, trained_under
 from azr.run.records import SHRINKING
 from azr.run.rundir import RunDir
 from azr.system.files import read_json
@@ -194,7 +194,20 @@ def judge_run(summary: RunSummary, stats: TaskStats) -> Verdict:
 
 
 def headline(summary: RunSummary) -> tuple[str, Tone]:
-    """Did it learn? The answer of one sentence, and whether it is good news."""
+    """Did it learn? The answer of one sentence, with another one where a control was trained, and whether it is good news."""
+    words, tone = _learned(summary)
+    return f"{words} {control_of(summary)}".strip(), tone
+
+
+def control_of(summary: RunSummary) -> str:
+    """Which steps were trained under a control, as a sentence; empty where none was."""
+    table, now = summary.table, lookup(summary.config, "train.control")
+    trained = table.steps > 0
+    places = zip(table.cycles[trained].tolist(), table.attempts[trained].tolist(), strict=True)
+    return control_words(trained_under(places, summary.incidents, str(now or "none")))
+
+
+def _learned(summary: RunSummary) -> tuple[str, Tone]:
     if summary.status is RunStatus.EMPTY:
         return "Nothing has run here yet.", Tone.NEUTRAL
     if summary.status is RunStatus.FAILED:
@@ -236,11 +249,6 @@ def headline(summary: RunSummary) -> tuple[str, Tone]:
 def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = _sampled(summary)
-    if (control := lookup(summary.config, "train.control")) not in (None, "none"):
-        lines.insert(
-            0,
-            f"A control experiment (train.control={control}): it means something only beside a run without it.",
-        )
     for task_type in CORE_TASK_TYPES:
         if (change := probe_change(summary, names.probe_metric(task_type))) is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"

@@ -1,7 +1,9 @@
-"""Which scores of a run can be compared: those whose answers were asked for in one way."""
+"""Which scores of a run can be compared: those whose answers were asked for in one way, after training of one kind."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from azr.run.protocol import MetricsRecord
@@ -25,3 +27,30 @@ def asked_alike(records: Sequence[MetricsRecord], changes: Mapping[Place, str]) 
     """The records since the latest change."""
     since = max(changes, default=(0, 0))
     return [record for record in records if (record.cycle, record.attempt) > since]
+
+
+def trained_under(steps: Iterable[Place], incidents: Iterable[Incident], now: str) -> dict[str, int]:
+    """How many of the steps, each given by its place, were trained under each ``train.control``.
+
+    Args:
+        now: what the run's configuration has; the log of changes says what it had earlier.
+    """
+    changes = [
+        ((item.cycle, item.attempt), found[1])
+        for item in incidents
+        if item.kind == "settings" and (found := re.search(r"\btrain\.control (\w+) -> ", item.cause))
+    ]
+    return dict(Counter(next((before for last, before in changes if place <= last), now) for place in steps))
+
+
+def control_words(under: Mapping[str, int]) -> str:
+    """What figures mean after steps ``under`` (``trained_under``) controls; empty where there was none."""
+    controls = {control: steps for control, steps in under.items() if control != "none"}
+    if len(under) == len(controls) == 1:
+        return f"A control experiment (train.control={min(controls)}): it means something only beside a run without it."
+    parts = " and ".join(
+        f"{steps:,} {'was' if steps == 1 else 'were'} trained under train.control={control}"
+        for control, steps in controls.items()
+    )
+    told = "so its figures are neither those of the full game nor those of a control"
+    return f"Of the {sum(under.values()):,} steps, {parts}, {told}." if parts else ""

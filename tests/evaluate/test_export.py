@@ -510,7 +510,8 @@ def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
         find_checkpoint(run, "7")
     with pytest.raises(RunError, match="'first' names no checkpoint"):
         find_checkpoint(run, "first")
-    assert resolve(f"{run.root}@1").checkpoint.step == 1
+    made = resolve(f"{run.root}@1").checkpoint
+    assert made is not None and made.step == 1
     assert resolve(str(run.checkpoint(2))).label == "tiny@2"
     assert resolve(f"{run.root}@0").folder == PROJECT / "data/models/azr-tiny"
 
@@ -669,7 +670,13 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
         scores = {"probe/all/accuracy": 0.1 * step, "probe/tasks": 10.0}
         append_metrics(run, MetricsRecord(step=step, cycle=1, attempt=attempt, unix_s=9.0, values=scores))
     told = "rollout.max_response_tokens 128 -> 24"
-    incident = {"kind": "settings", "cause": "", "cycle": 1, "attempt": 1, "asked_otherwise": told}
+    incident = {
+        "kind": "settings",
+        "cause": "train.control format_only -> none.",
+        "cycle": 1,
+        "attempt": 1,
+        "asked_otherwise": told,
+    }
     append_jsonl(run.incidents, [incident])
     model = random_model()
     save_checkpoint(run, 3, model.state_dict(), model.config)
@@ -678,6 +685,8 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     said: list[str] = []
     export_model(run, tmp_path / "out", ExportOptions(step="3", dtype="float32"), said.append)
     assert any(f"recorded 30.0%, but asked otherwise ({told})" in line for line in said)
+    assert any("A control experiment (train.control=format_only)" in line for line in said)
+    assert json.loads((tmp_path / "out" / "azr.json").read_text())["trained_under"] == {"format_only": 3}
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
     records, since = export._asked_alike(run, after)
     assert [record.step for record in records] == [5] and not since

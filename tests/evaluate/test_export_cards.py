@@ -40,6 +40,20 @@ def test_the_card_says_what_was_trained(settings: Config, said: str, not_said: s
     assert said in card and not_said not in card.partition("## Training")[0]
 
 
+def test_the_card_of_a_control_in_part_says_so() -> None:
+    """A control that was switched off before the end left no trace on the card."""
+    record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(Config())}
+    for under, said in (
+        (
+            {"none": 3, "format_only": 2},
+            "\n\n**A control in part**: Of the 5 steps, 2 were trained under train.control=fo",
+        ),
+        ({"format_only": 5}, "\n\n**A control experiment** (`train.control=format_only`)"),
+        ({"none": 5}, "reinforcement learning.\n\n## Training"),
+    ):
+        assert said in model_card(record | {"trained_under": under}, Config(), [], "mine")
+
+
 @pytest.mark.parametrize(
     ("sources", "said"),
     [

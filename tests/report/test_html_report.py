@@ -5,6 +5,7 @@ import inspect
 import json
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -178,10 +179,41 @@ def test_the_headline_follows_the_interval(
     run.metrics.write_text("".join(lines))
     verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert expected in verdict.headline
-    assert not verdict.evidence or "control experiment" not in verdict.evidence[0]
+    assert "control" not in verdict.headline
     write_config(run.config, Config(train=TrainConfig(control="shuffled_rewards")))
     verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
-    assert verdict.evidence[0].startswith("A control experiment (train.control=shuffled_rewards)")
+    assert " A control experiment (train.control=shuffled_rewards): it means" in verdict.headline
+
+
+def test_a_control_that_was_switched_on_and_off_is_in_the_headline(tmp_path: Path) -> None:
+    """The configuration of the end says nothing of it, and the page of the run's change did not either."""
+    run = RunDir(tmp_path / "part")
+    run.root.mkdir()
+    lines = [
+        {"step": step, "cycle": cycle, "attempt": attempt, "unix_s": 1.0, "values": {names.STEP_SECONDS: 1.0}}
+        for step, cycle, attempt in ((0, 1, 1), (1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 2, 2), (5, 2, 3))
+    ]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    changes = (
+        (1, 1, "none -> format_only"),
+        (2, 1, "format_only -> shuffled_rewards"),
+        (2, 2, "shuffled_rewards -> none"),
+    )
+    incidents = [
+        {"kind": "settings", "cause": f"Changed since the latest start: seed 1 -> 2, train.control {change}."}
+        | {"cycle": cycle, "attempt": attempt}
+        for cycle, attempt, change in changes
+    ]
+    run.incidents.write_text("".join(json.dumps(item) + "\n" for item in incidents))
+    write_config(run.config, Config())
+    told = (
+        "Of the 5 steps, 2 were trained under train.control=format_only and 1 was trained under "
+        "train.control=shuffled_rewards, so its figures"
+    )
+    assert told in judge_run(read_summary(run.root), read_task_stats(run.root, 1)).headline
+    other = shutil.copytree(run.root, tmp_path / "other")
+    page = write_comparison([run.root, other], tmp_path / "c.html").read_text(encoding="utf-8")
+    assert f"part: {told}" in page and f"other: {told}" in page
 
 
 @pytest.mark.parametrize(
