@@ -21,7 +21,9 @@ def default_parts() -> CampaignParts:
     from azr.report.live import LiveView
 
     return CampaignParts(
-        consolidate=lambda run, cycle, config: consolidate(run, cycle, config.data, config.sandbox),
+        consolidate=lambda run, cycle, config: consolidate(
+            run, cycle, config.data, config.sandbox, config.selfplay
+        ),
         merge=lambda run, cycle, config: merge_shard(run, cycle, config.data, config.sandbox),
         judges=(judge_health, judge_learning),
         progress=lambda run, config: LiveView(run.root, config.report, past=False),

@@ -12,10 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from azr.config.selfplay import SelfPlayConfig
 from azr.data.build import RefusedRow
 from azr.data.manifest import SourceEntry
 from azr.data.reasons import Reason
 from azr.data.sources import Kind
+from azr.selfplay.selection import seed_kinds
+from azr.tasks import Task
 from azr.wording import counted
 
 SHOWN_FILES = 12
@@ -91,6 +94,19 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     left_out = Account.of(brought).left_out
     found = ((reason, told, left_out.get(reason.value)) for reason, told in _WORDS.items())
     return lines + [f"{reason.value}: {count} {told}" for reason, told, count in found if count]
+
+
+def lacking_types(tasks: Iterable[Task], config: SelfPlayConfig) -> list[str]:
+    """A sentence for each task type of the game that no task of the pool is of: its buffer gets the identity task."""
+    held = {kind.value for task in tasks for kind in seed_kinds(task)}
+    until = ", until the model has proposed some" if config.train_propose else ""
+    write = " or, with data.seeds=identity and your files in data.extra_files, have the model write some before it trains"
+    return [
+        f"no {kind} task to start from: the {kind} streams have the identity function alone{until}. Give some,"
+        f"{write if config.train_propose else ''} or leave these streams out (selfplay.task_types)"
+        for kind in config.task_types
+        if kind not in held
+    ]
 
 
 def _file_line(entry: SourceEntry) -> str:

@@ -21,7 +21,8 @@ from typing import Any
 
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
-from azr.data.account import Account, news
+from azr.config.selfplay import SelfPlayConfig
+from azr.data.account import Account, lacking_types, news
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
@@ -125,9 +126,16 @@ class MergeReport:
 
 
 def consolidate(
-    run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | None = None
+    run: RunDir,
+    cycle: int,
+    config: DataConfig,
+    sandbox: SandboxConfig | None = None,
+    play: SelfPlayConfig | None = None,
 ) -> ConsolidationReport:
     """Builds the pool from all sources and writes what TRAIN of ``cycle`` starts from.
+
+    Args:
+        play: for a line about task types of the game that the pool has none of.
 
     Raises:
         DataError: an evaluation file was changed, no task is left, or, in the first cycle, a configured file
@@ -178,6 +186,7 @@ def consolidate(
             *_lines(new, build),
             *(passed_over(config.extra_files) if cycle == 1 else ()),
             *twofold,
+            *(lacking_types(build.kept, play) if play else ()),
         ],
         missing=missing,
     )

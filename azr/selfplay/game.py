@@ -29,15 +29,13 @@ from azr.selfplay.options import draw_example, induction_options, prompt_options
 from azr.selfplay.repetition import WINDOW, own_program
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import load_buffers, save_buffers
-from azr.selfplay.selection import choose_solve_tasks, draw_references
+from azr.selfplay.selection import choose_solve_tasks, draw_references, seed_kinds
 from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
 DUPLICATES = ("duplicate", "duplicate_renamed", "duplicate_puzzle")
 _PROMPT_TRIES = 8
 """Draws of references per prompt before fewer are shown."""
-SHARED_SOURCES = ("seed", "identity", "seeding", "user")
-"""Sources whose single-pair tasks serve abduction and deduction alike."""
 
 
 class SelfPlay:
@@ -85,12 +83,9 @@ class SelfPlay:
 
         Returns '' when at least one buffer took it, else the reason.
         """
-        shared = [TaskType.ABDUCTION, TaskType.DEDUCTION]
-        is_shared = task.lineage.source in SHARED_SOURCES and task.task_type in shared
-        kinds = shared if is_shared else [task.task_type]
         reasons = [
             self._add(replace(task, task_type=kind), step)
-            for kind in kinds
+            for kind in seed_kinds(task)
             if kind in self.task_types or kind is task.task_type
         ]
         return "" if "" in reasons else reasons[0]

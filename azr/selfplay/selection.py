@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from azr.selfplay.buffer import Record, TaskBuffer
-from azr.tasks import Task
+from azr.tasks import Task, TaskType
 
 SELF_PLAY = "selfplay"
 """Lineage of what a proposer wrote; anything else came from outside the game."""
+SHARED_SOURCES = ("seed", "identity", "seeding", "user")
+"""Sources whose single-pair tasks serve abduction and deduction alike."""
 _TRIES_PER_ROW = 8
 """Further uniform draws per missing row before rows are repeated: a bound instead of the published endless
 loop."""
@@ -27,6 +29,13 @@ class SolveTasks:
     """How many are there once more, because too few fit."""
     dropped: int = 0
     """Draws that the length limit dropped."""
+
+
+def seed_kinds(task: Task) -> tuple[TaskType, ...]:
+    """The task types whose buffers a task from outside the game enters."""
+    shared = TaskType.ABDUCTION, TaskType.DEDUCTION
+    is_shared = task.lineage.source in SHARED_SOURCES and task.task_type in shared
+    return shared if is_shared else (task.task_type,)
 
 
 def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:

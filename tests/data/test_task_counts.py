@@ -6,16 +6,27 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
 
+from azr.config.selfplay import SelfPlayConfig
 from azr.data.account import Account, news
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import SourceEntry, read_manifest
 from azr.run.rundir import RunDir
+from azr.selfplay.game import SelfPlay
+from azr.selfplay.seeding import Seeding
 from azr.system.files import read_json, read_jsonl
 from azr.tasks import Task
+
+INDUCTION = {
+    "snippet": "def f(x):\n    return x + 5",
+    "inputs": ["1", "2"],
+    "outputs": ["6", "7"],
+    "message": "Adds.",
+}
 
 
 @pytest.fixture
@@ -149,6 +160,48 @@ def test_own_files_have_lines_of_their_own(run: RunDir, tmp_path: Path) -> None:
         "  own/my_tasks.jsonl, line 3: unreadable, no JSON: Invalid control character (character 19).",
         f"  {folder}: 1 other file in it were not read (old.zip)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "propose", "lacking"),
+    [
+        (
+            numbered(1),
+            True,
+            [
+                "no induction task to start from: the induction streams have the identity function alone, until"
+            ],
+        ),
+        (
+            numbered(1),
+            False,
+            ["no induction task to start from: the induction streams have the identity function alone. Give"],
+        ),
+        (INDUCTION, True, ["no abduction task to start", "no deduction task to start"]),
+    ],
+)
+def test_a_task_type_that_own_files_have_none_of_is_named(
+    run: RunDir, tmp_path: Path, row: Any, propose: bool, lacking: list[str]
+) -> None:
+    """All its rows went to the identity task, unsaid."""
+    file = str(write_tasks(tmp_path / "mine.jsonl", [row]))
+    play = SelfPlayConfig(train_propose=propose)
+    report = consolidate(run, 1, quiet(seeds="none", extra_files=[file]), play=play)
+    told = [line for line in report.lines if "to start from" in line]
+    assert len(told) == len(lacking)
+    assert all(line.startswith(words) for line, words in zip(told, lacking, strict=True))
+    config = quiet(extra_files=[file])  # with data.seeds=identity
+    assert "to start from" not in consolidate(RunDir(tmp_path / "other"), 1, config, play=play).sentence
+
+
+def test_seeds_of_a_type_that_own_files_have_none_of_can_be_written_by_the_model() -> None:
+    """What the line advises: data.seeds=identity beside own files."""
+    play = SelfPlayConfig(batch_size=2, seed_factor=1, solve_group_size=1)
+    game = SelfPlay(play, seed=1)
+    for number in range(3):
+        game.add_seed(numbered(number, source="user"))
+    rows = Seeding(game).plan_round(lambda _: True)
+    assert {row.stream.name for row in rows} == {"propose-induction"}
 
 
 def test_many_bad_rows_do_not_fill_the_screen(run: RunDir, tmp_path: Path) -> None:
