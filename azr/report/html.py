@@ -221,6 +221,8 @@ def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
         return _fact("Tasks", f"+{gained:,}", rate)
     begun = f"{stats.seeds:,} → " if stats.seeds and summary.pool.through_shard else ""
     waiting = sum(count for cycle, count in stats.by_cycle.items() if cycle > summary.pool.through_shard)
+    if summary.solves_only and not gained:
+        return _fact("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", "given; none were proposed")
     note = f"{gained:,} accepted in self-play, {rate}" + (f"; {waiting:,} not merged yet" if waiting else "")
     return _fact("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", note)
 

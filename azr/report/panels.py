@@ -77,7 +77,7 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
         return dict.fromkeys(("learning", "tasks", "resources", "health"), ())
     sheet = Sheet(summary.table, marks)
     sections = {
-        "learning": _learning_panels(sheet, summary.config),
+        "learning": _learning_panels(sheet, summary),
         "tasks": _task_panels(sheet, summary, stats),
         "resources": _resource_panels(sheet, summary),
         "health": _health_panels(sheet, summary.mismatch_limit),
@@ -85,7 +85,9 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
     return {name: [panel for panel in panels if panel is not None] for name, panels in sections.items()}
 
 
-def _learning_panels(sheet: Sheet, config: dict[str, Any]) -> list[Panel | None]:
+def _learning_panels(sheet: Sheet, summary: RunSummary) -> list[Panel | None]:
+    config = summary.config
+    made = "self-made tasks. Flat is normal: the tasks get harder with the solver."
     proposals, solutions = ([stream for stream in STREAMS if stream.role is role] for role in Role)
 
     def by_type(streams: Iterable[Stream], metric: Callable[[str], str]) -> list[tuple[str, str, int]]:
@@ -97,7 +99,7 @@ def _learning_panels(sheet: Sheet, config: dict[str, Any]) -> list[Panel | None]
         _probe_format_panel(sheet),
         sheet.smooth(
             "Solver: right answers in training",
-            "Share of right answers on self-made tasks. Flat is normal: the tasks get harder with the solver.",
+            f"Share of right answers on {'tasks of the pool, which repeat.' if summary.solves_only else made}",
             by_type(solutions, names.accuracy),
             share=True,
         ),
@@ -206,7 +208,7 @@ def _task_panels(sheet: Sheet, summary: RunSummary, stats: TaskStats) -> list[Pa
     unpaid = ", which is paid most" if inverse else ": they earn no learnability reward"
     return [
         _difficulty_panel(stats),
-        _growth_panel(sheet),
+        _growth_panel(sheet, summary.solves_only),
         sheet.smooth(
             "Too easy, too hard",
             f"Share of measured proposals that every sample solved, or none did{unpaid}.",
@@ -233,11 +235,12 @@ def _difficulty_panel(stats: TaskStats) -> Panel | None:
     return Panel(title, why, heat_map(title, columns, shares, [label for label, _, _ in BINS]))
 
 
-def _growth_panel(sheet: Sheet) -> Panel | None:
+def _growth_panel(sheet: Sheet, solves_only: bool) -> Panel | None:
     table = sheet.table
     if not table.has(names.ACCEPTED):
         return None
-    sizes = [("accepted in total", np.cumsum(np.nan_to_num(table.column(names.ACCEPTED))), 0)]
+    total = ("accepted in total", np.cumsum(np.nan_to_num(table.column(names.ACCEPTED))), 0)
+    sizes: list[tuple[str, FloatArray, int]] = [] if solves_only else [total]
     for index, task_type in enumerate(CORE_TASK_TYPES):
         name = names.buffer_size(task_type)
         if table.has(name):
@@ -247,6 +250,8 @@ def _growth_panel(sheet: Sheet) -> Panel | None:
         for label, values, colour in sizes
     ]
     why = "Tasks accepted in self-play so far, and tasks held in the buffers. Merges leave copies and leaks out of the pool."
+    if solves_only:
+        why = "Tasks held in the buffers; no step asked for new ones."
     return lines_chart("Data growth", why, lines, marks=sheet.marks, y_low=0.0)
 
 

@@ -144,6 +144,12 @@ class RunSummary:
         return self.state is not None and self.state.paused and self.status is RunStatus.RUNNING
 
     @property
+    def solves_only(self) -> bool:
+        """Steps were trained, and none asked for proposals (``selfplay.train_propose``, ``solve_only_steps``)."""
+        asked = self.table.known(names.PROPOSED)
+        return len(asked) > 0 and not asked.any()
+
+    @property
     def cycles_planned(self) -> int | None:
         value = lookup(self.config, "campaign.cycles")
         return value if isinstance(value, int) and value > 0 else None

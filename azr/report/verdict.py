@@ -221,7 +221,7 @@ def _learned(summary: RunSummary) -> tuple[str, Tone]:
             if RunDir(summary.root).lacks_probes
             else "Not known yet: the frozen probes were measured fewer than twice"
         )
-        return f"{missing}, and the self-play reward cannot tell.", Tone.NEUTRAL
+        return f"{missing}, and the reward in training cannot tell.", Tone.NEUTRAL
     at = f" at step {change.last_step}" if change.last_step < summary.step else ""
     since = f" at step {change.first_step}" if change.first_step else ""
     numbers = f"from {percent(change.first)}{since} to {percent(change.last)}{at} on {change.probes}"
@@ -349,6 +349,11 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
             "No probe score was logged. Without frozen probes nobody can say whether the model learned."
         )
     for task_type in CORE_TASK_TYPES:
+        if table.last(names.buffer_size(task_type)) == 1:  # the identity task, where none was given
+            lines.append(
+                f"All rows of solve-{task_type.value} ask one and the same task: its buffer has no other. Give {task_type.value} tasks "
+                "(`data.extra_files`), or leave the type out (`selfplay.task_types`)."
+            )
         valid = table.tail_mean(names.valid(task_type), TAIL)
         if valid is not None and valid < LOW_VALID:
             lines.append(

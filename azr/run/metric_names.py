@@ -32,6 +32,7 @@ GENERATED_TOKENS = "data/generated_tokens"
 TIME_PREFIX = "time_s/"
 MEMORY_PREFIX = "memory/"
 
+PROPOSED = "data/proposed"
 VALID = "data/valid"
 ACCEPTED = "data/accepted"
 NOVELTY = "data/novelty"

@@ -95,7 +95,7 @@ def _data(proposals: Sequence[ProposeOutcome], samples: Sequence[SolveOutcome]) 
     """Counts over all propose streams; ``data/accepted`` and duplicates are added by the buffer's owner."""
     estimated = [outcome for outcome in proposals if outcome.samples]
     return {
-        "data/proposed": len(proposals),
+        names.PROPOSED: len(proposals),
         names.VALID: sum(outcome.valid for outcome in proposals),
         names.REPETITION: mean(outcome.repetition for outcome in proposals),
         names.ALL_SOLVED: mean(outcome.accuracy == 1 for outcome in estimated),

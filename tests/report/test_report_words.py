@@ -27,6 +27,7 @@ from azr.report.verdict import judge_run
 from azr.run import metric_names as names
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, write_json_atomic
+from azr.tasks import TaskType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -324,6 +325,39 @@ def test_runs_that_are_asked_otherwise_are_not_compared_by_score(tmp_path, setti
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
     assert "(" in cells[1] and (cells[2] == "asked otherwise") is bool(told)
     assert (f"asked or graded in other ways ({told})" in page) is bool(told)
+
+
+@pytest.mark.parametrize("proposed", [24.0, 0.0])
+def test_a_run_that_only_solves_is_not_told_of_tasks_of_its_own(tmp_path: Path, proposed: float) -> None:
+    """Its right answers were "on self-made tasks", which get harder with the solver."""
+    run = write_synthetic_run(tmp_path / "run", steps=6)
+    records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for record in records:
+        values = record["values"] | {
+            names.PROPOSED: proposed,
+            names.buffer_size(TaskType.INDUCTION): 1 + proposed,
+        }
+        if not proposed:
+            values = {key: value for key, value in values.items() if not key.startswith("propose-")}
+            values[names.ACCEPTED] = 0
+        record["values"] = values
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    if not proposed:
+        for shard in run.in_cycles("shard.jsonl").values():
+            shard.unlink()
+    run.pool.mkdir(exist_ok=True)
+    write_json_atomic(run.pool_manifest, {"tasks": 256, "through_shard": 0})
+    page = write_report(run.root).read_text(encoding="utf-8")
+    for words in (
+        "self-made",
+        "accepted in self-play",
+        "the proposer",
+        "accepted in total",
+        "For propose streams",
+    ):
+        assert (words in page) is bool(proposed), words
+    for words in ("given; none were proposed", "All rows of solve-induction ask one and the same task"):
+        assert (words in page) is not bool(proposed), words
 
 
 @pytest.mark.parametrize(
