@@ -26,8 +26,7 @@ from azr.config import (
 )
 from azr.config.automatic import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
-from azr.config.typed import GROUPS, put, split_overrides
-from azr.config.units import calculated
+from azr.config.typed import GROUPS, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names, yaml_text
 from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
@@ -183,36 +182,34 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    items, typed = split_overrides(overrides)
+    groups, values = split_overrides(overrides)
     _defaults_in_file()
-    for group, _, name in (item.partition("=") for item in items):
-        if group in GROUPS and name not in _names(group):
+    for group, _, name in (item.partition("=") for item in groups):
+        if name not in _names(group):
             raise ConfigError(_unknown_name(group, name))
     recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
     _refuse_slips_in_files(recipe[-1:])
-    items = [_with_quoted_name(item) for item in items]
     ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base=None):
-            composed = compose("pipeline", overrides=items)
-        values = OmegaConf.to_container(composed, resolve=True)
+            composed = compose("pipeline", overrides=[_with_quoted_name(item) for item in groups])
+        for key, value in values.items():
+            OmegaConf.update(composed, key, value)
+        resolved = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         for path in _yaml_files():
             load_yaml(path)
-        raise ConfigError(_plain_message(str(error), items)) from None
-    assert isinstance(values, dict)
-    container = {str(key): value for key, value in values.items()}
+        raise ConfigError(_plain_message(str(error), groups)) from None
+    assert isinstance(resolved, dict)
+    container = {str(key): value for key, value in resolved.items()}
     if recipe and isinstance(container.get("recipe"), dict):  # Hydra has put the file under its group's name
         path = CONFIG_DIR / "recipe" / f"{recipe[-1]}.yaml"
         raise ConfigError(
             f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it nothing of the file is used"
         )
     container["recipe"] = recipe[-1] if recipe else ""
-    for key, value in typed.items():
-        put(container, key, value)
-    typed_keys = {item.partition("=")[0].lstrip("+") for item in overrides}
-    settle_automatic(container, default_container(), typed_keys | _keys_in_files(recipe[-1:]))
+    settle_automatic(container, default_container(), values.keys() | _keys_in_files(recipe[-1:]))
     return container
 
 
@@ -308,7 +305,7 @@ def _with_quoted_name(item: str) -> str:
     from hydra.core.override_parser.types import Quote, QuotedString
 
     group, _, name = item.partition("=")
-    return f"{group}={QuotedString(name, Quote.single).with_quotes()}" if group in GROUPS else item
+    return f"{group}={QuotedString(name, Quote.single).with_quotes()}"
 
 
 def _yaml_files() -> list[Path]:
@@ -333,31 +330,13 @@ def _place(key: str, items: Sequence[str]) -> str:
     return ""
 
 
-def _plain_message(text: str, overrides: Sequence[str]) -> str:
-    """Hydra's message in our words: which setting it is about, and what to do."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    for item in overrides:
-        try:
-            parsed = parser.parse_override(item)
-        except HydraException:
-            key, _, value = item.partition("=")
-            result = calculated(value)
-            wanted = (
-                f"write {key}={result}"
-                if result
-                else "it must be a number, true, false, or a list such as [1,2]"
-            )
-            return f"{item}: the value cannot be read; {wanted}"
-        if parsed.is_sweep_override():
-            return f"{item} names several values; a run takes one"
+def _plain_message(text: str, groups: Sequence[str]) -> str:
+    """Hydra's message about a file in our words: which setting it is about, and what to do."""
     told = " ".join(text.split("\n")[0].split())
     if found := re.search(r"Interpolation key '(\w+)' not found", told):
         told = f"${{{found[1]}}} refers to another key, and there is none; a variable of the environment is written ${found[1]}"
-    if found := re.search(r"full_key: (\S+)", text):  # in a file: what was typed was fine
-        return f"{_place(found[1], overrides) or 'configs'}: {found[1]}: {told}"
+    if found := re.search(r"full_key: (\S+)", text):
+        return f"{_place(found[1], groups) or 'configs'}: {found[1]}: {told}"
     return told
 
 

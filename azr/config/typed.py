@@ -1,5 +1,4 @@
-"""Command-line settings as people type them. Text keys take everything after = unchanged; Hydra's grammar
-never sees it."""
+"""Command-line settings as people type them: what stands after = is taken as it is, and Hydra's grammar never sees it."""
 
 from __future__ import annotations
 
@@ -9,7 +8,8 @@ import shlex
 import types
 import typing
 from collections.abc import Sequence
-from dataclasses import is_dataclass
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ _QUOTES = "'\""
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Returns:
-        the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
+        the settings that choose files (``GROUPS``), as typed, and key -> value of the others.
 
     Raises:
         ConfigError: a setting is none, or its key or value cannot be meant.
     """
-    hydra: list[str] = []
+    groups: list[str] = []
     values: dict[str, Any] = {}
     kinds = leaf_kinds()
     sections = {key.rpartition(".")[0] for key in kinds if "." in key}
@@ -53,32 +53,15 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
             raise ConfigError(f"{item!r}: no space before =; write {key.strip()}=VALUE")
         _refuse_bytes(key, value)
         if key in GROUPS:
-            hydra.append(item)
+            groups.append(item)
         elif key in sections:
             meant = f" ({usual})" if (usual := usual_name(key)) else ""
             raise ConfigError(f"{key} is a section; set its keys one by one: {key}.KEY=VALUE{meant}")
         elif key not in kinds:
             raise ConfigError(unknown_key_message(key))
-        elif kinds[key] == "text":
-            values[key] = _text(key, value)
-        elif kinds[key] == "optional text":
-            values[key] = None if value in ("null", "") else _text(key, value)
-        elif kinds[key] == "optional texts" and value == "null":
-            values[key] = None
-        elif kinds[key] in ("texts", "optional texts"):
-            values[key] = _texts(key, value)
         else:
-            _refuse_commas(item, kinds[key], key, value)
-            hydra.append(item)
-    return hydra, values
-
-
-def put(container: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key in nested dicts."""
-    *path, last = key.split(".")
-    for part in path:
-        container = container[part]
-    container[last] = value
+            values[key] = _value(kinds[key], key, value)
+    return groups, values
 
 
 def leaf_kinds() -> dict[str, str]:
@@ -87,11 +70,13 @@ def leaf_kinds() -> dict[str, str]:
 
 
 def _kinds(section: type, prefix: str) -> typing.Iterator[tuple[str, str]]:
-    for name, hint in typing.get_type_hints(section).items():
+    hints = typing.get_type_hints(section)
+    for field in fields(section):
+        name, hint = f"{prefix}{field.name}", hints[field.name]
         if is_dataclass(hint) and isinstance(hint, type):
-            yield from _kinds(hint, f"{prefix}{name}.")
+            yield from _kinds(hint, f"{name}.")
         else:
-            yield f"{prefix}{name}", _kind(hint)
+            yield name, _kind(hint)
 
 
 def _kind(hint: Any) -> str:
@@ -109,14 +94,37 @@ def _kind(hint: Any) -> str:
     return "other"
 
 
-def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
-    """Raises: ConfigError: a decimal comma, or a list without its brackets."""
+def _value(kind: str, key: str, typed: str) -> Any:
+    if (typed == "null" and kind.startswith("optional")) or (typed == "" and kind == "optional text"):
+        return None
+    if kind.endswith("texts"):
+        return _texts(key, typed)
+    if kind.endswith("text"):
+        return _text(key, typed)
+    if "," in typed and not typed.startswith("["):
+        raise ConfigError(f"{key}={typed}{_comma_told(kind, key, typed)}")
+    if kind.endswith("numbers"):
+        return [_number(part) for part in _texts(key, typed)]
+    return _number(_text(key, typed))
+
+
+def _number(text: str) -> int | float | str:
+    """Other words are left to the check of all values, which knows what the key takes."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _comma_told(kind: str, key: str, value: str) -> str:
+    """What is wrong with a decimal comma, or a list without its brackets."""
+    if kind.endswith("numbers"):
+        return f": write a list in brackets: '{key}=[{value}]'"
     if kind.endswith("number") and re.fullmatch(r"-?\d+,\d+(e-?\d+)?", value):
-        raise ConfigError(f"{item}: write a point, not a comma: {key}={value.replace(',', '.')}")
+        return f": write a point, not a comma: {key}={value.replace(',', '.')}"
     if kind == "other" and re.fullmatch(r"\d{1,3}(,\d{3})+", value):
-        raise ConfigError(f"{item}: write the number without commas: {key}={value.replace(',', '')}")
-    if kind.endswith("numbers") and re.fullmatch(r"[\d.e-]+(,[\d.e-]+)+", value):
-        raise ConfigError(f"{item}: write a list in brackets: '{key}=[{value}]'")
+        return f": write the number without commas: {key}={value.replace(',', '')}"
+    return " names several values; a run takes one"
 
 
 def _no_setting(item: str) -> str:
