@@ -3,11 +3,17 @@ started the tests: below ``nohup`` or ``&`` some are ignored, and the product le
 
 import os
 import signal
+import sys
 from pathlib import Path
 
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+PROJECT = Path(__file__).resolve().parents[1]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+# container images often forbid bytecode; then each of the hundreds of processes that tests start compiles all
+# of torch, verl and vLLM that it imports. Kept apart from the sources, it is in nobody's way
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(PROJECT / ".pytest_cache" / "bytecode")
 
 # before torch is imported: tests compute on all cores, several at a time (azr/train/environment.py says why)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
