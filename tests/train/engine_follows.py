@@ -1,27 +1,31 @@
 """Run by test_engine_follows.py in a process of its own: does the engine follow the trainer's weights, also
 through its sleep?
 
-    python tests/train/engine_follows.py RUN_DIRECTORY cpu|cuda SETTING...
+    python tests/train/engine_follows.py FOLDER cpu|cuda '[["SETTING", ...], ...]'
 
-Builds the real trainer and the real engine, changes the trained weights, and prints as one line of JSON: what
-the engine answers before, after the change without a sync, and after sleep and sync; and how far the
-log-probs of each answer are from the trainer's own then.
+For each list of settings, one after another in one Ray, builds the real trainer and the real engine, changes
+the trained weights, and prints as one line of JSON: what the engine answers before, after the change without
+a sync, and after sleep and sync; and how far the log-probs of each answer are from the trainer's own then.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from azr.config import Config
 from azr.config.load import load_config, write_config
 from azr.run.protocol import TrainRequest, write_request
 from azr.run.rundir import RunDir
 from azr.train.environment import set_environment
 
+ENDING_LIMIT_S = 60
 NUDGE, ADAPTER_NUDGE = 0.01, 0.05
 """Size of the noise: half of a random model's weights; adapters count as products of two, of which one is
 zero."""
@@ -110,14 +114,18 @@ class EngineProbe:
                 tq.close()
 
 
-def main(run_root: Path, device: str, settings: list[str]) -> None:
+def prepare(run: RunDir, settings: list[str]) -> Config:
     config = load_config([*settings, "selfplay.batch_size=2"]).config
-    run = RunDir(run_root)
     run.root.mkdir(parents=True, exist_ok=True)
     write_config(run.config, config)
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
-    nudge = ADAPTER_NUDGE if config.model.lora_rank else NUDGE
-    rollout = config.rollout
+    return config
+
+
+def main(folder: Path, device: str, cases: list[list[str]]) -> None:
+    runs = [RunDir(folder / f"run{number}") for number in range(len(cases))]
+    configs = [prepare(run, settings) for run, settings in zip(runs, cases, strict=True)]
+    config, rollout = configs[0], configs[0].rollout
     set_environment(device, rollout.cpu_kv_cache_gib, compile_cache=rollout.compile_cache)
     from azr.train.__main__ import warm_python
     from azr.train.cluster import start_ray
@@ -127,12 +135,34 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
         if warm:
             warm.start()
         try:
-            print(
-                "RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device, nudge)))
-            )
+            for run, config in zip(runs, configs, strict=True):
+                nudge = ADAPTER_NUDGE if config.model.lora_rank else NUDGE
+                probe = EngineProbe.remote()
+                print(
+                    "RESULT " + json.dumps(ray.get(probe.run.remote(str(run.root), device, nudge))),
+                    flush=True,
+                )
+                end_everything(probe)
         finally:
             ray.shutdown()
 
 
+def end_everything(probe: Any) -> None:
+    """With their owner the trainer's and the engine's processes end; the next are to find room and free names."""
+    ray.kill(probe)
+    for name, group in ray.util.placement_group_table().items():
+        if group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+    end = time.monotonic() + ENDING_LIMIT_S
+    while True:
+        there, free = ray.cluster_resources(), ray.available_resources()
+        taken = [name for name in ("CPU", "GPU") if free.get(name) != there.get(name)]
+        named = ray.util.list_named_actors(all_namespaces=True)
+        if not taken and not named:
+            return
+        assert time.monotonic() < end, (taken, named)
+        time.sleep(0.1)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))
