@@ -192,7 +192,7 @@ class Driver:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status
 
-    def wait(self, limit_s: float = 60.0) -> int:
+    def wait(self, limit_s: float = 180.0) -> int:
         end = time.monotonic() + limit_s
         while self.poll() is None:
             if time.monotonic() > end:
@@ -214,7 +214,7 @@ class Driver:
             time.sleep(0.002)
 
 
-def wait_for(condition, limit_s: float = 30.0) -> None:
+def wait_for(condition, limit_s: float = 90.0) -> None:
     end = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > end:

@@ -148,16 +148,14 @@ def test_another_length_of_the_cycle_counts_in_its_middle(run: RunDir) -> None:
 
 
 def test_ctrl_c_twice_ends_at_once_without_a_trace(run: RunDir) -> None:
-    command_trainer(run, step_s=5.0)
+    command_trainer(run, step_s=600)
     driver = Driver(run, fast_config())
     wait_for(lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.GENERATE)
     driver.signal(signal.SIGINT)
     time.sleep(0.5)
     assert driver.poll() is None, "the first waits for the step"
     driver.signal(signal.SIGINT)
-    began = time.monotonic()
-    assert driver.wait() == 130
-    assert time.monotonic() - began < 4.5, "it did not wait for the step"
+    assert driver.wait() == 130, "it did not wait for the step"
     assert read_state_file(run.state).driver is None
     assert_nothing_left(run)
 
