@@ -1,11 +1,12 @@
-"""Run by test_two_workers.py, once for each rank: one update of a small model, its rows spread over the
-ranks; rank 0 saves the weights.
+"""Run by test_two_workers.py: one update of a small model by one process, and the same by two, its rows spread
+over the ranks; rank 0 saves the weights. All of them are forks of one that has imported.
 
-python tests/train/sharded_update.py RANK RANKS RENDEZVOUS_FILE OUT
+python tests/train/sharded_update.py FOLDER
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 
 import torch
@@ -16,6 +17,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from azr.train.kernels import attention, logprobs
 from azr.train.verl.training_engine import _assert_sharding, fully_sharded
 
+LIMIT_S = 120
 LENGTHS = (9, 14, 6, 11, 8, 17)
 """Of the sequences; each ends in a response of a third of it."""
 
@@ -47,9 +49,10 @@ def packed(lengths: list[int], offset: int) -> tuple[dict[str, torch.Tensor], to
     )
 
 
-def main(rank: int, ranks: int, rendezvous: str, out: str) -> None:
+def update(folder: str, rank: int, ranks: int) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=ranks)
+    rendezvous = f"file://{folder}/{ranks}.rendezvous"
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=ranks)
     wrapped = fully_sharded(
         model(), torch.device("cpu"), MixedPrecision(torch.float32, torch.float32, torch.float32)
     )
@@ -67,9 +70,23 @@ def main(rank: int, ranks: int, rendezvous: str, out: str) -> None:
     optimizer.step()
     weights = {name: value.clone() for name, value in wrapped.state_dict().items()}
     if rank == 0:
-        torch.save({"norm": float(norm), "weights": weights}, out)
+        torch.save({"norm": float(norm), "weights": weights}, f"{folder}/{ranks}.pt")
     dist.destroy_process_group()
 
 
+def main(folder: str) -> None:
+    fork = multiprocessing.get_context("fork")
+    ranks = [fork.Process(target=update, args=(folder, *place)) for place in ((0, 1), (0, 2), (1, 2))]
+    for process in ranks:
+        process.start()
+    try:
+        for process in ranks:
+            process.join(LIMIT_S)
+        sys.exit([process.exitcode for process in ranks] != [0] * len(ranks))
+    finally:
+        for process in ranks:
+            process.kill()
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(sys.argv[1])

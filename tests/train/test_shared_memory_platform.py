@@ -16,23 +16,23 @@ print(json.dumps([type(platform).__name__, platform.device_name, platform.vendor
 """
 
 
-def platform(name):
-    environment = {**os.environ, "VERL_PLATFORM": name}
-    answer = subprocess.run(
-        [sys.executable, "-c", PLATFORM],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return json.loads(answer.stdout.strip().splitlines()[-1])
+def platforms(*names):
+    """In processes that import at the same time."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PLATFORM], env={**os.environ, "VERL_PLATFORM": name}, stdout=subprocess.PIPE, text=True
+        )
+        for name in names
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300)[0] for process in started]
+    return [json.loads(each.strip().splitlines()[-1]) for each in said]
 
 
 def test_verl_takes_shared_memory_when_asked():
     """verl asks its platform whether CUDA IPC works; the stock one says yes without looking, ours no."""
-    assert platform(SHARED_MEMORY_PLATFORM) == ["SharedMemoryCUDA", "cuda", "nvidia", False]
-    assert platform("nvidia") == ["PlatformCUDA", "cuda", "nvidia", True]
+    ours, stock = platforms(SHARED_MEMORY_PLATFORM, "nvidia")
+    assert ours == ["SharedMemoryCUDA", "cuda", "nvidia", False]
+    assert stock == ["PlatformCUDA", "cuda", "nvidia", True]
 
 
 def test_only_a_failed_check_on_wsl_changes_the_path(monkeypatch):
