@@ -326,7 +326,7 @@ def test_accepting_by_name_and_other_configuration_errors():
         Sandbox(SandboxConfig(bubblewrap="/no-such-bwrap"))
     for config, key in (
         (SandboxConfig(workers=3), "workers"),
-        (SandboxConfig(accept_unstopped=["everything"]), "accept_unstopped"),
+        (SandboxConfig(accept_unstopped=["everything"]), "accept_unstopped"),  # type: ignore[list-item]
         (SandboxConfig(limits=Limits(cpu_s=5, wall_s=1)), "wall_s"),
         (SandboxConfig(root_uid=0), "root_uid"),
     ):

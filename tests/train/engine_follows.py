@@ -36,7 +36,7 @@ class EngineProbe:
     def run(self, run_root: str, device: str, nudge: float) -> dict[str, Any]:
         import torch
         import transfer_queue as tq
-        from verl.single_controller.base.decorator import Dispatch, register
+        from verl.single_controller.base.decorator import register
         from verl.trainer.ppo.utils import Role
 
         from azr.run.trainer_link import TrainerLink
@@ -45,7 +45,7 @@ class EngineProbe:
         from azr.train.verl.trainer import ENGINE_CHECK_PROMPT, ENGINE_CHECK_TOKENS, SelfPlayTrainer
 
         class ProbeWorker(policy_worker.PolicyWorker):
-            @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+            @register(dispatch_mode=policy_worker.ONE_TO_ALL)
             def nudge_weights(self, scale: float, seed: int) -> None:
                 """Adds noise to every trained parameter."""
                 generator = torch.Generator().manual_seed(seed)
@@ -55,7 +55,7 @@ class EngineProbe:
                             noise = torch.randn(parameter.shape, generator=generator) * scale
                             parameter.add_(noise.to(parameter.device, parameter.dtype))
 
-            @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+            @register(dispatch_mode=policy_worker.ONE_TO_ALL)
             def own_log_probs(self, tokens: list[int], last: int) -> list[float]:
                 """The trainer's log-probs of the last so many tokens."""
                 engine = self._policy
@@ -82,7 +82,8 @@ class EngineProbe:
         with TrainerLink(run) as link:
             tq.init(verl_config.transfer_queue)
             try:
-                trainer: Any = ProbeTrainer(verl_config, run, link.request)
+                made: Any = ProbeTrainer
+                trainer = made(verl_config, run, link.request)
                 trainer.init()
                 group, told, apart = trainer.actor_rollout_wg, {}, {}
 
