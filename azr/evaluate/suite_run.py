@@ -18,6 +18,7 @@ from azr.evaluate.models import ModelSource
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.run.asked_otherwise import READ_BY
 from azr.run.checkpoints import require_sound
+from azr.run.records import to_json
 from azr.system.files import whole_folder
 from azr.system.places import without_wildcards
 from azr.system.scratch import scratch_folder
@@ -91,8 +92,8 @@ def _otherwise(first: SuiteRun, other: SuiteRun) -> str:
     or an exported one whose run has had other settings since; empty where there is nothing."""
     ours, theirs = _asking(first), _asking(other)
     told = [
-        f"{what} {theirs[what]}, not {ours[what]}{way}"
-        for what, way in _SAME.items()
+        f"{what} {theirs[what]}, not {ours[what]}{_SAME.get(what, '')}"
+        for what in theirs
         if theirs[what] != ours[what]
     ]
     if first.suite.style == "frame":
@@ -100,9 +101,6 @@ def _otherwise(first: SuiteRun, other: SuiteRun) -> str:
         if any(prompts.get(item.item_id, item.prompt) != item.prompt for item in other.items):
             frames = other.source.selfplay.frame, first.source.selfplay.frame
             told += ["other prompts" if frames[0] == frames[1] else "the frame {}, not {}".format(*frames)]
-        told += [
-            f"selfplay.{key} {theirs[key]}, not {ours[key]}" for key in READ_BY if theirs[key] != ours[key]
-        ]
     return f"not asked as {first.source.label} is: {'; '.join(told)}" if told else ""
 
 
@@ -110,16 +108,21 @@ _SAME = {
     "answers within": " tokens (--max-response-tokens gives all the same)",
     "number type": " (--dtype gives all the same)",
 }
-"""What is compared of all suites -> the way out."""
+"""What can be the same for all models -> how."""
 
 
 def _asking(run: SuiteRun) -> dict[str, str]:
     tokens = max(
         _request(item, run.suite.style, run.decoding).decoding.max_response_tokens for item in run.items
     )
-    config = run.suite.config if isinstance(run.suite, TaskSuite) else run.source.selfplay
-    read = {key: str(getattr(config, key)) for key in READ_BY}
-    return {"answers within": str(tokens), "number type": run.engine.dtype, **read}
+    asked = {"answers within": str(tokens), "number type": run.engine.dtype}
+    if run.suite.style == "frame":
+        config = run.suite.config if isinstance(run.suite, TaskSuite) else run.source.selfplay
+        asked |= {f"selfplay.{key}": str(getattr(config, key)) for key in READ_BY}
+    if isinstance(run.suite, TaskSuite):  # other suites bring limits of their own
+        limits = to_json(run.source.sandbox.limits)
+        asked |= {f"sandbox.limits.{name}": str(limit) for name, limit in limits.items()}
+    return asked
 
 
 def shared_answers(runs: Sequence[SuiteRun]) -> tuple[list[SuiteRun], list[str]]:

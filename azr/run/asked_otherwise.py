@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
+from azr.config.sandbox import Limits
 from azr.run.protocol import MetricsRecord
 from azr.run.records import Incident
 
@@ -13,7 +15,10 @@ Place = tuple[int, int]
 """Cycle and attempt. Unlike a step, which may be trained again, an attempt is before a change or after it."""
 READ_BY = ("strict_format", "format_reward", "bool_equals_int", "int_equals_float", "induction_reward")
 """Settings of selfplay that decide how answers in a frame are read and judged."""
-ASKED_BY = ("rollout.max_response_tokens", "rollout.dtype", *(f"selfplay.{key}" for key in READ_BY), "frame")
+RUN_WITHIN = tuple(f"sandbox.limits.{limit.name}" for limit in fields(Limits))
+"""Of the program that an answer is, or is an input of: beyond them it is wrong."""
+_READ_BY = tuple(f"selfplay.{key}" for key in READ_BY)
+ASKED_BY = ("rollout.max_response_tokens", "rollout.dtype", *_READ_BY, *RUN_WITHIN, "frame")
 """Settings after whose change the same weights score otherwise; ``frame``: the files of the prompt frame."""
 
 

@@ -53,6 +53,7 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
         train=replace(config.train, learning_rate=5e-6, probe_tasks=60),
         rollout=replace(config.rollout, max_response_tokens=4096),
         selfplay=replace(config.selfplay, strict_format=True),
+        sandbox=replace(config.sandbox, nice=6, limits=replace(config.sandbox.limits, cpu_s=1.5)),
     )
     assert Driver(run, other).wait() == 0
     [sentence] = told(run)
@@ -65,8 +66,9 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
         assert part in sentence
     assert asked_otherwise(read_incidents(run)) == {
         (2, 1): "selfplay.strict_format False -> True, "
-        f"rollout.max_response_tokens {config.rollout.max_response_tokens} -> 4096"
-    }, "answers are read otherwise, and are longer"
+        f"rollout.max_response_tokens {config.rollout.max_response_tokens} -> 4096, "
+        "sandbox.limits.cpu_s 2.0 -> 1.5"
+    }, "answers are read otherwise, are longer, and their programs have less time"
     assert (
         "What you asked for" in (page := write_report(run.root).read_text()) and "train.probe_tasks" in page
     )

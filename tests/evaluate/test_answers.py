@@ -386,7 +386,9 @@ def test_the_programs_of_cruxeval_are_looked_for_too(tmp_path: Path) -> None:
 def test_models_that_are_asked_otherwise_are_called_so(tmp_path: Path) -> None:
     """The same weights within 24 tokens, not 128, were 8 points worse and had "clearly lost" their form."""
     first = make_run(tmp_path / "one")
-    other = make_run(tmp_path / "two", rollout={"max_response_tokens": 24})
+    other = make_run(
+        tmp_path / "two", rollout={"max_response_tokens": 24}, sandbox={"limits": {"cpu_s": 1.0}}
+    )
     options = Options(suites=["probes"], out=tmp_path / "out", partial=True)
     models = [f"{first.root}@0", f"{other.root}@0"]
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
@@ -400,3 +402,4 @@ def test_models_that_are_asked_otherwise_are_called_so(tmp_path: Path) -> None:
     assert list(alike["notes"]) == []
     [note] = cut["notes"]
     assert "is: answers within 24, not 48 tokens (--max-response-tokens gives all the same)" in note
+    assert "; sandbox.limits.cpu_s 1.0, not 2.0" in note

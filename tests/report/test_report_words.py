@@ -308,12 +308,13 @@ def test_scores_of_other_answers_are_not_compared_over_runs(tmp_path: Path) -> N
         ("rollout: {max_response_tokens: 192}", "f1", "rollout.max_response_tokens"),
         ("selfplay: {strict_format: true}", "f1", "selfplay.strict_format"),
         ("rollout: {max_response_tokens: 96}", "f2", "frame"),
+        ("sandbox: {limits: {memory_mib: 512}}", "f1", "sandbox.limits.memory_mib"),
         ("train: {learning_rate: 1e-5}", "f1", ""),
     ],
 )
 def test_runs_that_are_asked_otherwise_are_not_compared_by_score(tmp_path, setting, frame, told) -> None:
     """The setting was listed where the configurations differ, and the scores were subtracted all the same."""
-    first = "rollout: {max_response_tokens: 96}\nselfplay: {strict_format: false}\n"
+    first = "rollout: {max_response_tokens: 96}\nselfplay: {strict_format: false}\nsandbox: {limits: {memory_mib: 1024}}\n"
     runs = [write_synthetic_run(tmp_path / name, steps=60) for name in ("a", "b", "c")]
     for run, config, files in zip(runs, (first, first, setting), ("f1", "f1", frame), strict=True):
         run.config.write_text(config)
