@@ -45,11 +45,12 @@ def changed_settings(run: RunDir, config: Config, versions: Mapping[str, str]) -
     if earlier is None:
         return Changed(("not known, because no earlier config.yaml can be read",) if records else ())
     before, now = flat(to_container(earlier)), flat(to_container(config))
-    figures = [
-        *_differing(before, now, but=MEANINGLESS),
-        *changed_versions(read_versions(run.root), versions).figures,
-    ]
-    return Changed(tuple(figures), earlier.campaign.hours != config.campaign.hours)
+    recorded = read_versions(run.root)
+    unknown = (
+        () if recorded else ("prompts and project not known, because no attempt's versions.json is left",)
+    )
+    figures = [*_differing(before, now, but=MEANINGLESS), *changed_versions(recorded, versions).figures]
+    return Changed((*figures, *unknown), earlier.campaign.hours != config.campaign.hours)
 
 
 def budget_by_control(run: RunDir, config: Config) -> str:

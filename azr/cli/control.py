@@ -71,7 +71,12 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         if not running:
             raise RunError(f"no driver is running for {run.root}, so there is nothing to {command}")
         request_control(run, Control(command))
-        return "requested: it saves at the next step boundary" + (" and ends" if command == "stop" else "")
+        if command == "stop":
+            return "requested: it saves at the next step boundary and ends"
+        return (
+            "requested: it saves at the next step boundary. Like any checkpoint, it is removed once campaign.keep_last newer ones are "
+            f"saved, unless it is the best: `azr export {run.root} --step N` keeps its model"
+        )
     if command == "pause":
         request_control(run, Control.PAUSE)
         if running:

@@ -70,7 +70,7 @@ class LiveView:
         self.plain = wants_plain_text(self._console, config)
         self._live: Live | None = None
         self._next_s = 0.0
-        self._shown_step: tuple[int, int] | None = None
+        self._shown_step: tuple[int, int, int] | None = None
         before = None if past else self._reader.read()
         self._shown_incidents = len(before.incidents) if before else 0
         self._shown_state = ""
@@ -128,7 +128,8 @@ class LiveView:
             yield plain_incident(summary, index)
         self._shown_incidents = len(summary.incidents)
         if summary.table.trained:
-            here = (int(summary.table.attempts[-1]), summary.step)
+            table = summary.table
+            here = (int(table.cycles[-1]), int(table.attempts[-1]), summary.step)
             if here != self._shown_step:
                 self._shown_step = here
                 yield plain_line(summary)

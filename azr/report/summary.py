@@ -306,8 +306,8 @@ class SummaryReader:
         heartbeat = read_heartbeat(self.run)
         config_text = _text(self.run.config)
         table = self._metrics.poll()
-        if state is not None and state.state is State.DONE:
-            # a crash undid the others, and there was no time left to train them again
+        if state is not None and state.step and state.state not in (State.TRAIN, State.FAILED):
+            # a crash undid the others, and the cycle ended without training them again
             table = table.through(state.step)
         problems += _missing_steps(self.run, table, state)
         problems += _missing_shards(self.run, table)

@@ -16,7 +16,8 @@ from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.prompts import frame_hash
 from azr.run.rundir import RunDir
-from azr.system.files import read_json, write_json_atomic
+from azr.system.files import file_hash, read_json, write_json_atomic
+from azr.system.hashes import json_hash
 from azr.system.imports import installed_version
 
 FILE_NAME = "versions.json"
@@ -27,11 +28,16 @@ PACKAGES = (
 
 
 def collect_versions(frame: str) -> dict[str, str]:
-    """Name to version, and a hash of the prompt frame's files; packages that are not installed are left out."""
+    """Name to version, and a hash of the prompt frame's files; packages that are not installed are left out. Where no
+    commit says what the project's own files hold, because they were edited since or there is none, a hash of them does."""
     versions = {"python": platform.python_version(), "system": platform.platform()}
     versions[f"frame {frame}"] = frame_hash(frame)
     if commit := _commit():
         versions["azr"] = commit
+    if not commit or commit.endswith("+"):
+        with contextlib.suppress(OSError):  # an editor saves one at this moment
+            files = sorted((PROJECT / "azr").rglob("*.py"))
+            versions["azr files"] = json_hash([(path.name, file_hash(path)) for path in files], 12)
     return versions | {name: version for name in PACKAGES if (version := installed_version(name))}
 
 

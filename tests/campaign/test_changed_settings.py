@@ -131,6 +131,11 @@ def test_prompts_that_were_edited_and_a_project_that_was_updated_are_told(
     train(3)
     assert "verl 0.1 -> " in told(run)[1] and "system" not in told(run)[1]
 
+    for attempts in run.root.glob("cycles/*/attempts"):
+        shutil.rmtree(attempts)
+    train(4)
+    assert "prompts and project not known, because no attempt's versions.json is left" in told(run)[2]
+
 
 def test_prompts_that_are_edited_while_the_run_goes_on_count_from_the_next_trainer(
     run: RunDir, tmp_path: Path

@@ -252,7 +252,8 @@ def test_control_script(run: RunDir) -> None:
     missing = control(RunDir(run.root / "nowhere"), "stop")
     assert missing.returncode == 2 and "no state.json" in missing.stderr and "Traceback" not in missing.stderr
     driver = start(run)
-    assert control(run, "checkpoint").returncode == 0
+    asked = control(run, "checkpoint")
+    assert asked.returncode == 0 and "removed once campaign.keep_last newer ones" in asked.stdout
     wait_for(lambda: bool(list_checkpoints(run)))
     assert control(run, "pause").returncode == 0
     wait_for(lambda: read_state_file(run.state).paused)

@@ -147,6 +147,18 @@ def test_what_happened_before_a_sentence_is_shown_before_it_and_a_step_keeps_its
     assert step.startswith("cycle 1 ") and lines.index(step) < lines.index("Cycle 1 merged.")
 
 
+def test_a_step_that_is_trained_again_in_the_next_cycle_has_a_line_too(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=3, undone=False, finished=False)
+    out = io.StringIO()
+    with LiveView(run.root, ReportConfig(refresh_s=60), Console(file=out, width=80)) as view:
+        for cycle in (1, 2):
+            with open(run.metrics, "a", encoding="utf-8") as file:
+                record = {"step": 4, "cycle": cycle, "attempt": 1, "unix_s": 9.0, "values": {}}
+                file.write(json.dumps(record) + "\n")
+            view.update(force=True)
+    assert [line[:7] for line in out.getvalue().splitlines() if "step 4" in line] == ["cycle 1", "cycle 2"]
+
+
 @pytest.mark.parametrize(("attempt", "starts"), [(1, False), (2, True)])
 def test_a_trainer_that_is_there_is_not_said_to_start(tmp_path: Path, attempt: int, starts: bool) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=3, finished=False)

@@ -299,3 +299,5 @@ def test_steps_that_a_crash_undid_do_not_count_where_the_time_was_up_before_they
     )
     write_json_atomic(run.state, done | {"state": "TRAIN"})
     assert read_summary(run.root).step == 15, "they may still be trained again"
+    write_json_atomic(run.state, done | {"state": "CONSOLIDATE"})
+    assert read_summary(run.root).step == 14, "the cycle ended with what was saved"

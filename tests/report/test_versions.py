@@ -44,3 +44,19 @@ def test_git_s_variables_of_another_repository_name_no_commit(
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "home" / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "home"))
     assert versions.collect_versions("compact")["azr"] == commit
+
+
+@pytest.mark.parametrize("clone", [True, False])
+def test_other_edits_of_the_project_are_another_version_with_the_same_commit_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, clone: bool
+) -> None:
+    (tmp_path / "azr").mkdir()
+    if clone:
+        make_repository(tmp_path, "azr/rewards.py")
+    monkeypatch.setattr(versions, "PROJECT", tmp_path)
+    found = []
+    for edit in ("-0.5", "0.0", "0.0"):
+        (tmp_path / "azr" / "rewards.py").write_text(f"EXTREMES = {edit}\n")
+        found.append(versions.collect_versions("compact"))
+    assert found[0].get("azr") == found[1].get("azr")
+    assert found[0] != found[1] and found[1] == found[2]
