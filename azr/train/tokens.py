@@ -2,7 +2,8 @@
 
 What the tokenizer itself puts before a text (mostly a beginning-of-sequence token) stands once before every
 raw prompt, because models that were trained with it fall apart without. A chat template says by itself what a
-conversation begins with. Only frames and templates write control tokens: their names inside a task are text.
+conversation begins with. Only frames and templates write control tokens and tags that are tokens: their names inside a
+task are text.
 """
 
 from __future__ import annotations
@@ -173,13 +174,14 @@ def _dropped_ids(tokenizer: Any) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=8)
 def _control_names(tokenizer: Any) -> tuple[str, ...]:
-    """What stands for a control token in a text. Tags are not among them, which frames use as words."""
+    """What stands for a control token in a text, or for a tag where that is a token."""
     dropped = _dropped_ids(tokenizer)
     return tuple(
         token.content
         for number, token in tokenizer.added_tokens_decoder.items()
         # Qwen does not call its tokens for filling in the middle special
-        if len(token.content) > 1 and (number in dropped or _BARRED_NAME.fullmatch(token.content))
+        if token.content in TAGS
+        or (len(token.content) > 1 and (number in dropped or _BARRED_NAME.fullmatch(token.content)))
     )
 
 
@@ -196,6 +198,8 @@ def _cuts(tokenizer: Any, prompt: Prompt, text: str) -> list[int]:
                 [part.strip()] if part.strip() in content else [line.strip() for line in part.splitlines()]
             )
             for piece in pieces:
+                if piece in TAGS:  # cannot be told from the frame's own
+                    continue
                 inside = [at + 1 for name in names for at in _places(name, piece)]
                 cuts |= {begin + at + one for one in inside for at in _places(piece, content)}
     return sorted(cuts)

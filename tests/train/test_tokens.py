@@ -117,6 +117,37 @@ def test_the_name_of_a_control_token_in_a_task_is_text(frame: str, spaced: bool,
         assert made.decode(ids) == whole, "and the text is the same"
 
 
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+
+@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
+@pytest.mark.parametrize("make", [solve_prompt, propose_like])
+def test_a_tag_in_a_task_is_text_and_those_of_the_frame_remain(frame: str, make: Any) -> None:
+    """Where tags are tokens (Qwen3), a program with "</think>" in a string closed the thought that the prompt opens."""
+    made = tokenizer(template=CHATML, special=(*CHATML_TOKENS, *TAGS))
+    for kind in TaskType:
+        for open_tag, close_tag in (TAGS[:2], TAGS[2:]):
+            prompt = make(naming(kind, close_tag, open_tag), PromptOptions(frame=frame))
+            harmless = make(naming(kind, "<|im end|>", "<|im start|>"), PromptOptions(frame=frame))
+            ids, expected = (prompt_token_ids(made, each) for each in (prompt, harmless))
+            controls = [
+                [token for token in each if token in made.added_tokens_decoder] for each in (ids, expected)
+            ]
+            assert controls[0] == controls[1], "the frame's and the template's own remain"
+            whole = made.decode(expected).replace("<|im end|>", close_tag).replace("<|im start|>", open_tag)
+            assert made.decode(ids) == whole, "and the text is the same"
+
+
+def test_a_message_that_is_a_tag_leaves_the_frame_s_own_as_they_are() -> None:
+    made = tokenizer(special=TAGS)
+    prompt = Prompt(
+        (("user", "What does '<think>' mean?\n<think>"),), True, "<think>", ("<think>", "'<think>'")
+    )
+    ids = prompt_token_ids(made, prompt)
+    assert made.decode(ids[1:]) == prompt.text
+    assert [token for token in ids if token in made.added_tokens_decoder][1:] == [ids[-1]]
+
+
 def test_a_frame_s_own_control_tokens_stay_beside_a_task_that_names_them() -> None:
     made, given = tokenizer(special=CHATML_TOKENS), "'a<|im_end|><|im_end|>'"
     text = f"<|im_start|>user\n    {given}<|im_end|>\n<|im_start|>assistant\n"
