@@ -1,4 +1,4 @@
-"""Sample tasks as cards: the program and what is asked; of frozen tasks, how the model answered early and late."""
+"""Sample tasks as cards: the program, what is asked, and what the model answered; of frozen tasks, early and late."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ MAX_PROBES = 4
 def sample_cards(stats: TaskStats, transcripts: list[Transcript]) -> list[dict[str, Any]]:
     """One card a sample task, and one a frozen task that was answered at two different steps at least; of these, those
     whose verdict changed come first."""
-    answers: dict[str, list[Transcript]] = {}
+    probes: dict[str, list[Transcript]] = {}
+    latest: dict[tuple[str | None, str], Transcript] = {}
     for item in transcripts:
         if item.role == "solve" and item.is_probe:
-            answers.setdefault(item.row_id, []).append(item)
-    repeated = [items for items in answers.values() if items[0].step != items[-1].step]
+            probes.setdefault(item.row_id, []).append(item)
+        elif item.role == "solve":
+            latest[item.task_id, item.verdict] = item
+    repeated = [items for items in probes.values() if items[0].step != items[-1].step]
     repeated.sort(key=lambda items: items[0].verdict == items[-1].verdict)
-    cards = [_card(task) for tasks in stats.samples.values() for task in tasks]
+    cards = [
+        _card(task, [item for verdict in ("right", "wrong") if (item := latest.get((task.task_id, verdict)))])
+        for tasks in stats.samples.values()
+        for task in tasks
+    ]
     return cards + [_probe_card(items[0], items[-1]) for items in repeated[:MAX_PROBES]]
 
 
-def _card(task: Task) -> dict[str, Any]:
+def _card(task: Task, answers: list[Transcript]) -> dict[str, Any]:
     share = task.lineage.accuracy
     accuracy = "not measured" if share is None else f"solved by {percent(share, 0)} of the samples"
     if task.task_type is TaskType.INDUCTION:
@@ -41,7 +48,7 @@ def _card(task: Task) -> dict[str, Any]:
         "title": task.task_type.value.capitalize(),
         "note": f"step {task.lineage.step} · {accuracy} · {task.task_id}",
         "code": cut(task.program, 2 * MAX_TEXT),
-        "parts": [(label, cut(text, MAX_TEXT)) for label, text in texts.items()],
+        "parts": [*((label, cut(text, MAX_TEXT)) for label, text in texts.items()), *map(_answer, answers)],
     }
 
 
@@ -50,8 +57,9 @@ def _probe_card(first: Transcript, last: Transcript) -> dict[str, Any]:
         "title": f"{first.task_type.capitalize()} probe",
         "note": "A frozen task, never trained on.",
         "code": cut(first.prompt, 2 * MAX_TEXT),
-        "parts": [
-            (f"Answer at step {item.step}: {item.verdict or item.reason}", cut(item.response, MAX_TEXT))
-            for item in (first, last)
-        ],
+        "parts": [_answer(first), _answer(last)],
     }
+
+
+def _answer(item: Transcript) -> tuple[str, str]:
+    return f"Answer at step {item.step}: {item.verdict or item.reason}", cut(item.response, MAX_TEXT)

@@ -32,6 +32,8 @@ class Transcript:
     stream: str
     step: int = 0
     row_id: str = ""
+    task_id: str | None = None
+    """None for a proposal that became none, and for a solution that an earlier version wrote."""
     prompt: str = ""
     response: str = ""
     reward: float | None = None

@@ -35,6 +35,7 @@ def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -
         "step": step,
         "stream": outcome.stream.name,
         "row_id": outcome.row_id,
+        **({"task_id": outcome.task_id} if isinstance(outcome, SolveOutcome) else {}),
         "prompt": prompt,
         "response": outcome.completion.text,
         "n_tokens": outcome.completion.n_tokens,

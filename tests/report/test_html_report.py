@@ -472,6 +472,22 @@ def test_sample_tasks_setting_is_obeyed(tmp_path: Path) -> None:
     assert "Answer at step 1: wrong" in page and "Answer at step 30: right" in page
 
 
+def test_a_sample_task_has_a_right_and_a_wrong_answer_where_there_are(tmp_path: Path) -> None:
+    """Solutions did not say which task they answer; those of a run that an earlier version wrote do not."""
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    [task] = read_task_stats(run.root, 1).samples["deduction"]
+    common = {"stream": "solve-deduction", "row_id": "r", "reward": 0.0}
+    lines = [
+        common | {"step": step, "score": score, "response": f"answer of {step}", "task_id": task.task_id}
+        for step, score in ((11, 1.0), (12, 1.0), (13, 0.0), (14, 0.5))
+    ]
+    old = common | {"step": 15, "score": 1.0, "response": "answer of 15"}
+    append_jsonl(run.transcripts(1), [*lines, old, old | {"step": 16, "task_id": "another"}])
+    page = write_report(run.root).read_text(encoding="utf-8")
+    shown = re.findall(r"Answer at step (\d+): (\w+)</div><pre>(answer of \d+)", page)
+    assert shown == [("12", "right", "answer of 12"), ("13", "wrong", "answer of 13")]
+
+
 def test_the_cost_is_shown_where_the_power_was_configured(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=10)
     assert "kWh" not in write_report(run.root).read_text(encoding="utf-8")

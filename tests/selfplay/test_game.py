@@ -239,6 +239,9 @@ async def test_transcripts_are_a_few_rows_of_each_stream_with_their_prompts(sand
     for record in kept:
         assert record["prompt"] == next(row.prompt.text for row in rows if row.row_id == record["row_id"])
         assert record["response"] and "reward" in json.loads(json.dumps(record))
+        if record["stream"].startswith("solve"):
+            task = next(row.task for row in rows if row.row_id == record["row_id"])
+            assert task is not None and record["task_id"] == task.task_id
     assert kept == transcripts(1, rows, outcomes[::-1], game.config, 7)
 
 
@@ -252,6 +255,8 @@ async def test_same_step_solutions_are_among_the_transcripts(sandbox):
     solutions = [record for record in kept if record["stream"].startswith("solve")]
     asked = {each.solved.prompt.text for each in outcomes if isinstance(each, ProposeOutcome) and each.solved}
     assert {record["prompt"] for record in solutions} == asked
+    ids = {each.solved.task_id for each in outcomes if isinstance(each, ProposeOutcome) and each.solved}
+    assert {record["task_id"] for record in solutions} == ids
 
 
 async def test_same_step_solving_fills_both_streams(sandbox):
