@@ -3,13 +3,12 @@ docs/configuration.md."""
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, astuple
 from functools import cache
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 
@@ -34,6 +33,7 @@ class Section:
     """
 
     place: str
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"allow_inf_nan": False}
 
     def __init_subclass__(cls, *, place: str) -> None:
         cls.place = place
@@ -51,9 +51,6 @@ class Section:
         from pydantic import ValidationError
 
         values = asdict(self)  # type: ignore[call-overload]  (every section is a dataclass)
-        for key, value in values.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{self.place}.{key} is {value}; {FINITE}")
         try:
             _adapter(type(self)).validate_python(values)
         except ValidationError as error:
@@ -117,8 +114,8 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
     hint = _hint(section, names)
     if len(first["loc"]) > len(names):  # inside of a list
         key, hint = f"{key}: an entry", typing.get_args(_plain(hint))[0]
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{key} is {value}; {FINITE}"
+    if first["type"] == "finite_number":
+        return f"{key} is {value}; it must be a finite number"
     if value is None:
         return f"{key} is empty (null); it must have a value"
     wanted = limit_text(hint)
@@ -143,14 +140,12 @@ _OFF = {"off", "no", "none", "null", "never", "false", "disabled", "unlimited", 
 """What people type to switch off what a number turns on."""
 _NO_NUMBER = {"float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"}
 _OF_LIMITS = {
-    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number",
-    "literal_error", "string_too_short",
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "literal_error", "string_too_short",
 }  # fmt: skip
 """Pydantic's names of what is wrong."""
 NOT_NEGATIVE = "0 or more"
 NOT_EMPTY = "not empty"
 _OBLIGATION = {NOT_NEGATIVE: "cannot be negative", NOT_EMPTY: "cannot be empty"}
-FINITE = "it must be a finite number"
 
 
 def _key(error: ValidationError) -> list[str]:

@@ -99,6 +99,12 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     (
         "pipeline.yaml",
         "# seed: 1",
+        "campaign:\n  hours: .inf",
+        r"pipeline\.yaml, line \d+: campaign\.hours is inf; it must be a finite number$",
+    ),
+    (
+        "pipeline.yaml",
+        "# seed: 1",
         "runs_dir: @home/runs",
         r"pipeline\.yaml, line \d+: a value that begins with @ has to be in quotes",
     ),
