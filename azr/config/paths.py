@@ -38,6 +38,11 @@ WORDS = {
 """Values that are not paths, also where a file is called so."""
 
 
+def cache_dir() -> Path:
+    """Where models are kept that were converted or quantised here, for all runs."""
+    return Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
+
+
 def python_path() -> str:
     """``PYTHONPATH`` of a process that is to import this project's modules, wherever it is started."""
     return os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])

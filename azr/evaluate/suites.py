@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from azr.config.paths import at_home
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
+from azr.data.seeds import SHIPPED_FILES
+from azr.data.sources import SHIPPED_PROBES, SHIPPED_SEEDS
 from azr.errors import ConfigError
 from azr.evaluate.cruxeval import cruxeval_suite, execution_suite
 from azr.evaluate.evalplus import plus_suite
@@ -36,10 +37,6 @@ from azr.evaluate.tasks_suite import probe_suite
 from azr.run.rundir import RunDir
 from azr.selfplay.episode import Fits
 from azr.wording import counted
-
-DATA = Path(__file__).resolve().parents[2] / "data"
-SHIPPED_PROBES = DATA / "probes"
-SHIPPED_SEEDS = (DATA / "seeds" / "seed_io.jsonl", DATA / "seeds" / "seed_induction.jsonl")
 
 STYLES = {
     "native": "the model's own chat template, or plain continuation, with the prompt that the suite's authors use",
@@ -146,7 +143,7 @@ def build_suite(
     name, _, path = spec.partition("=")
     file = at_home(path) if path else None  # a shell leaves ~ behind = alone
     if name == "probes":
-        own = run.probes if run and run.probes.is_dir() else SHIPPED_PROBES
+        own = run.probes if run and run.probes.is_dir() else SHIPPED_PROBES.parent
         return probe_suite(file or own, config, brought=file is not None)
     if name == "proposals":
         if file:
@@ -154,7 +151,7 @@ def build_suite(
         if run:
             return run_proposals(run, config, fits)
         source = "shipped general seeds, since the model belongs to no run"
-        return proposal_suite(SHIPPED_SEEDS, config, fits, source=source)
+        return proposal_suite([SHIPPED_SEEDS / name for name in SHIPPED_FILES], config, fits, source=source)
     if file is None and name != "humaneval":
         raise ConfigError(
             f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"

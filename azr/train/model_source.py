@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from azr.config import Config
-from azr.config.paths import PROJECT, at_home, where_looked
+from azr.config.paths import PROJECT, at_home, cache_dir, where_looked
 from azr.errors import ModelError
 from azr.models.check import require_config_trainable, require_trainable
 from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
@@ -32,10 +32,6 @@ SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 _UNWRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 """How writing into the hub's cache fails on this machine, whatever the network does."""
-
-
-def cache_dir() -> Path:
-    return Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
 
 
 def require_usable_model(config: Config) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import filelock
 import torch
 
+from azr.config.paths import cache_dir
 from azr.errors import BudgetError, ModelError
 from azr.models.model_hash import hash_model
 from azr.models.quantised import quantisation_of
@@ -28,7 +29,6 @@ from azr.models.weight_files import INDEX, Tensor, has_whole_files, read_json_fi
 from azr.system.disks import GIB, free_gib
 from azr.system.files import fsync_directory, remove_leftovers, write_json_atomic
 from azr.system.locks import take_lock
-from azr.train.model_source import cache_dir
 from azr.train.quantize.architecture import Parts, empty_model, parts_of
 from azr.train.quantize.files import safetensors_file, size_of
 from azr.train.quantize.int4 import GROUP, PER_WORD
