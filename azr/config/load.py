@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,8 +99,10 @@ def load_config(overrides: Sequence[str], machine: Machine | None = None) -> Loa
             name = began_with
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
-    typed = {item.partition("=")[0] for item in items}
-    config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key, items))
+    container = compose_container(items)
+    groups, values = split_overrides(items)
+    typed = groups.keys() | values.keys()
+    config = from_container(container, lambda key: "" if key in typed else _place(key, groups))
     return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
 
 
@@ -184,16 +186,16 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
 
     groups, values = split_overrides(overrides)
     _defaults_in_file()
-    for group, _, name in (item.partition("=") for item in groups):
+    for group, name in groups.items():
         if name not in _names(group):
             raise ConfigError(_unknown_name(group, name))
-    recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
-    _refuse_slips_in_files(recipe[-1:])
+    recipe = groups.get("recipe", "")
+    _refuse_slips_in_files(recipe)
     ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base=None):
-            composed = compose("pipeline", overrides=[_with_quoted_name(item) for item in groups])
+            composed = compose("pipeline", overrides=list(map(_quoted, groups.items())))
         for key, value in values.items():
             OmegaConf.update(composed, key, value)
         resolved = OmegaConf.to_container(composed, resolve=True)
@@ -204,20 +206,20 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     assert isinstance(resolved, dict)
     container = {str(key): value for key, value in resolved.items()}
     if recipe and isinstance(container.get("recipe"), dict):  # Hydra has put the file under its group's name
-        path = CONFIG_DIR / "recipe" / f"{recipe[-1]}.yaml"
+        path = CONFIG_DIR / "recipe" / f"{recipe}.yaml"
         raise ConfigError(
             f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it nothing of the file is used"
         )
-    container["recipe"] = recipe[-1] if recipe else ""
-    settle_automatic(container, default_container(), values.keys() | _keys_in_files(recipe[-1:]))
+    container["recipe"] = recipe
+    settle_automatic(container, default_container(), values.keys() | _keys_in_files(recipe))
     return container
 
 
-def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
+def _refuse_slips_in_files(recipe: str) -> None:
     """Raises: ConfigError: a file that is used has a slip that Hydra would not notice, or would answer with a traceback."""
     known = default_container()
     files = {CONFIG_DIR / "pipeline.yaml": (known, "")}
-    files |= {path: (known, "") for name in recipe for path in _built_from("recipe", name)}
+    files |= dict.fromkeys(_built_from("recipe", recipe) if recipe else (), (known, ""))
     for name in _names("selfplay"):
         files |= dict.fromkeys(_built_from("selfplay", name), (known["selfplay"], "selfplay."))
     for path, (keys, prefix) in files.items():
@@ -268,12 +270,12 @@ def _built_from(group: str, name: str, above: tuple[str, ...] = ()) -> list[Path
     return files
 
 
-def _keys_in_files(recipe: Sequence[str]) -> set[str]:
+def _keys_in_files(recipe: str) -> set[str]:
     """The dotted keys, one section deep, that are set by hand: in ``configs/pipeline.yaml``, and in a recipe above the one
     whose ``budget.automatic`` it takes over."""
     own = [CONFIG_DIR / "pipeline.yaml"]
-    for name in recipe:
-        files = _built_from("recipe", name)
+    if recipe:
+        files = _built_from("recipe", recipe)
         own += itertools.takewhile(lambda path: not line_finder(path)("budget.automatic"), files[:-1])
     keys = set()
     for path in own:
@@ -300,11 +302,11 @@ def _unknown_name(group: str, name: str) -> str:
     return f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}"
 
 
-def _with_quoted_name(item: str) -> str:
-    """``recipe=4060`` as ``recipe='4060'``: without the quotation marks Hydra reads a number."""
+def _quoted(choice: tuple[str, str]) -> str:
+    """``recipe='4060'``: without the quotation marks Hydra reads a number."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    group, _, name = item.partition("=")
+    group, name = choice
     return f"{group}={QuotedString(name, Quote.single).with_quotes()}"
 
 
@@ -312,15 +314,10 @@ def _yaml_files() -> list[Path]:
     return [*sorted(CONFIG_DIR.glob("*.yaml")), *sorted(CONFIG_DIR.glob("*/*.yaml"))]
 
 
-def _place(key: str, items: Sequence[str]) -> str:
-    """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that ``items`` name before
+def _place(key: str, groups: Mapping[str, str]) -> str:
+    """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that ``groups`` name before
     any other that has it, too."""
-    named = [
-        path
-        for group, _, name in (item.partition("=") for item in items)
-        if group in GROUPS and name.strip("'") in _names(group)
-        for path in _built_from(group, name.strip("'"))
-    ]
+    named = [path for group, name in groups.items() for path in _built_from(group, name)]
     rest = [path for path in _yaml_files() if path not in named]
     for path in sorted([*named, *rest], key=lambda path: path.parent != CONFIG_DIR):
         first_line = path.read_text(encoding="utf-8").partition("\n")[0]
@@ -330,7 +327,7 @@ def _place(key: str, items: Sequence[str]) -> str:
     return ""
 
 
-def _plain_message(text: str, groups: Sequence[str]) -> str:
+def _plain_message(text: str, groups: Mapping[str, str]) -> str:
     """Hydra's message about a file in our words: which setting it is about, and what to do."""
     told = " ".join(text.split("\n")[0].split())
     if found := re.search(r"Interpolation key '(\w+)' not found", told):

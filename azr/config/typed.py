@@ -23,14 +23,14 @@ GROUPS = ("recipe", "selfplay")
 _QUOTES = "'\""
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Returns:
-        the settings that choose files (``GROUPS``), as typed, and key -> value of the others.
+        group -> name of the settings that choose files (``GROUPS``), and key -> value of the others.
 
     Raises:
         ConfigError: a setting is none, or its key or value cannot be meant.
     """
-    groups: list[str] = []
+    groups: dict[str, str] = {}
     values: dict[str, Any] = {}
     kinds = leaf_kinds()
     sections = {key.rpartition(".")[0] for key in kinds if "." in key}
@@ -53,7 +53,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
             raise ConfigError(f"{item!r}: no space before =; write {key.strip()}=VALUE")
         _refuse_bytes(key, value)
         if key in GROUPS:
-            groups.append(item)
+            groups[key] = value
         elif key in sections:
             meant = f" ({usual})" if (usual := usual_name(key)) else ""
             raise ConfigError(f"{key} is a section; set its keys one by one: {key}.KEY=VALUE{meant}")

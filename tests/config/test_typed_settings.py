@@ -358,7 +358,7 @@ def test_any_text_is_a_value_or_a_sentence(key: str, value: str) -> None:
         groups, values = split_overrides([f"{key}={value}"])
     except ConfigError:
         return
-    assert groups == [f"recipe={value}"] if key == "recipe" else (groups == [] and list(values) == [key])
+    assert groups == {"recipe": value} if key == "recipe" else (not groups and list(values) == [key])
 
 
 @pytest.mark.parametrize("item", ["~campaign", "~campaign.hours", "~recipe=cpu_tiny"])
