@@ -6,20 +6,29 @@ import ast
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from azr.config.load import read_config
+from azr.data.guard import probe_files_in
 from azr.data.reexecute import judge_execution
 from azr.errors import DataError
 from azr.evaluate.answers import Answer
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.items import Item, Suite
+from azr.evaluate.models import ModelSource
 from azr.evaluate.scoring import Judged, judge_all
 from azr.evaluate.tasks_suite import TaskSuite
+from azr.models.exported import earlier_runs
 from azr.programs.canonical import program_fingerprint
 from azr.programs.source import SourceError, parse_program
+from azr.run.identity import read_identity
+from azr.run.metric_names import PROBE_ALL, PROBE_PREFIX
+from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
 from azr.sandbox import Job, Sandbox
 from azr.system.files import read_jsonl
 from azr.tasks import Task
+from azr.train.probes import ROW_PREFIX, first_scores
 
 
 def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) -> list[str]:
@@ -73,6 +82,39 @@ def trained_items(suite: Suite, trained: Collection[str]) -> set[str]:
     """The items of a suite of tasks whose program has one of the fingerprints ``trained``."""
     tasks = suite.tasks.items() if trained and isinstance(suite, TaskSuite) else ()
     return {item_id for item_id, task in tasks if program_fingerprint(task.program) in trained}
+
+
+def picked_items(suite: Suite, sources: Iterable[ModelSource]) -> set[str]:
+    """The items of a run's own probes by whose scores one of several checkpoints was picked as ``RUN@best``."""
+    if not isinstance(suite, TaskSuite) or suite.brought or suite.name != "probes":
+        return set()
+    found: set[str] = set()
+    for run in {source.run for source in sources if source.picked and source.run}:
+        metric = read_config(run.config).campaign.best_metric if run.config.is_file() else PROBE_ALL
+        scored = {record.step for record in read_metrics(run) if record.step and metric in record.values}
+        asked = first_scores(run.first_probe_scores) if metric.startswith(PROBE_PREFIX) else None
+        if asked and len(scored) > 1:
+            for file in probe_files_in(run.probes):
+                for number, task in enumerate(read_jsonl(file)):
+                    if f"{ROW_PREFIX}/{file.stem}/{number}" in asked:
+                        found.add(f"{file.stem}/{task['task_id']}")
+    return found & suite.tasks.keys()
+
+
+def unnamed_runs(sources: Sequence[ModelSource]) -> list[str]:
+    """On models that come out of runs that are not named: which tasks of a file those had trained on is not known here."""
+    named = {source.run.root.name for source in sources if source.run}
+    told = []
+    for source in sources:
+        base = read_identity(source.run) if source.run else None
+        folder = source.folder or (Path(base.folder) if base else None)
+        runs = [made["run"] for made in earlier_runs(folder)] if folder else []
+        if unnamed := [run for run in dict.fromkeys(runs) if run not in named]:
+            told.append(
+                f"{source.label} comes out of the run {' and '.join(unnamed)}: tasks that it was trained on there are not counted; "
+                "name the run beside it, as in azr evaluate RUN@0 MODEL, to have them counted"
+            )
+    return told
 
 
 def doubts_of_answers(suite: Suite, judged: Sequence[Judged]) -> list[str]:

@@ -13,7 +13,14 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError
 from azr.evaluate import models, scoring
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
-from azr.evaluate.doubts import doubts_of_answers, doubts_of_references, trained_items, trained_programs
+from azr.evaluate.doubts import (
+    doubts_of_answers,
+    doubts_of_references,
+    picked_items,
+    trained_items,
+    trained_programs,
+    unnamed_runs,
+)
 from azr.evaluate.engine import answer_all, prompt_limit
 from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Speaker, Suite, evenly, folder_name
@@ -28,6 +35,7 @@ from azr.evaluate.scoring import (
     judge_all,
     score,
     verdict_lines,
+    without_picking,
     without_trained,
 )
 from azr.evaluate.speaker import speaker_of
@@ -41,6 +49,7 @@ from azr.evaluate.suite_run import (
 )
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.evaluate.tasks_suite import TaskSuite
+from azr.models.exported import EXPORT_RECORD
 from azr.run.checkpoints import reading
 from azr.run.rundir import told_apart
 from azr.sandbox import Sandbox
@@ -122,6 +131,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
         brought = any(isinstance(each, TaskSuite) and each.brought for *_, suites in asked for each in suites)
         trained = trained_programs({source.run for source in sources if source.run and brought})
+        unasked += unnamed_runs(sources) if brought else []
         work: list[tuple[EngineModel, list[SuiteRun]]] = []
         for source, model, suites in asked:
             decoding, engine = decoding_of(source, options), engine_options(source, options)
@@ -130,8 +140,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
                 opened = open_suite_run(source, suite, items, decoding, engine, out, restart=options.restart)
-                known = trained_items(suite, trained)
-                runs.append(replace(held.enter_context(opened), trained_on=known))
+                known, picked = trained_items(suite, trained), picked_items(suite, sources)
+                runs.append(replace(held.enter_context(opened), trained_on=known, picked_on=picked))
             work.append((model, noting_differences(work[0][1], runs) if work else runs))
 
         if options.partial:
@@ -207,7 +217,7 @@ def _suites(source: ModelSource, spec: str, options: Options, fits: Fits) -> tup
             if style == "frame" and not framed:
                 unasked.append(
                     f"{suites[-1].name}, {source.label}: asked in the frame {config.frame!r}{', as the run' if source.probes else ''}, "
-                    f"since nothing says in which it was trained (an exported model's {models.EXPORT_RECORD} does); --frame names another"
+                    f"since nothing says in which it was trained (an exported model's {EXPORT_RECORD} does); --frame names another"
                 )
 
     if not suites:
@@ -248,7 +258,8 @@ def _judge_answers(run: SuiteRun, options: Options, say: Callable[[str], None]) 
         doubts = doubts_of_references(run.suite, run.items, sandbox)
     limit = run.decoding.max_prompt_tokens
     scores = score(run.suite, run.source.label, run.items, judged, options.ks, limit)
-    scores = replace(without_trained(scores, run.trained_on), otherwise=run.otherwise)
+    scores = without_picking(without_trained(scores, run.trained_on), run.picked_on)
+    scores = replace(scores, otherwise=run.otherwise)
     doubts += [run.otherwise] if run.otherwise else []
     return _write_scores(run.store.folder, run.settings, scores, doubts, judged, say)
 

@@ -17,18 +17,19 @@ from typing import Any
 
 from azr.config import Config
 from azr.config.load import read_config
-from azr.errors import ConfigError, DataError, ModelError
+from azr.errors import ConfigError, ModelError
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, evaluate_suite
 from azr.evaluate.export_cards import model_card
 from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.gpu_lock import lock_folder
 from azr.evaluate.items import Item
-from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
+from azr.evaluate.models import ask_record, find_checkpoint, of_folder, probe_scores
 from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import require_new_folder, write_model_folder
+from azr.models.exported import EXPORT_RECORD, earlier_runs
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_alike, asked_otherwise, control_words, trained_under
@@ -37,7 +38,7 @@ from azr.run.protocol import MetricsRecord, read_metrics
 from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
 from azr.selfplay.rows import PromptRow
-from azr.system.files import read_json, write_json_atomic, write_text_atomic
+from azr.system.files import write_json_atomic, write_text_atomic
 from azr.system.hashes import text_hash
 from azr.system.locks import locked
 from azr.system.scratch import scratch_folder
@@ -161,18 +162,6 @@ def _export(
             f"{target} is exported, but without the GGUF file: {not_converted}"
         ) from not_converted
     return target
-
-
-def earlier_runs(base: Path) -> list[dict[str, Any]]:
-    """Where a base model is itself an export: the runs that made it, the latest first."""
-    try:
-        record = read_json(base / EXPORT_RECORD)
-        return [
-            {"run": str(made["run"]), "step": int(made["step"]), "base_model": str(made["base_model"])}
-            for made in (record, *record.get("earlier_runs", ()))
-        ]
-    except (DataError, OSError, KeyError, TypeError, ValueError):
-        return []
 
 
 def _asked_alike(run: RunDir, checkpoint: Checkpoint) -> tuple[list[MetricsRecord], str]:

@@ -28,6 +28,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
 from azr.models.check import refuse_unclean_merge
+from azr.models.exported import EXPORT_RECORD
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
@@ -51,8 +52,6 @@ from azr.system.locks import to_stderr
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 
-EXPORT_RECORD = "azr.json"
-"""In an exported folder: how the model was trained to be asked, and what it scored."""
 DEFAULT_RESPONSE_TOKENS = 1024
 DEFAULT_PROMPT_TOKENS = 2048
 
@@ -80,6 +79,8 @@ class ModelSource:
     """What a reader of its figures has to know."""
     probes: Path | None = None
     """The probe tasks that it is asked, where they are not those of its run or the shipped ones."""
+    picked: bool = False
+    """The best of a run's checkpoints by its probes: its score on these is in part the luck by which it was picked."""
     framed: bool = False
     """The frame is one that the model was trained with, or that its run will train with."""
 
@@ -95,7 +96,9 @@ def resolve(spec: str) -> ModelSource:
     path = find(path_text)
     if is_run(path):
         run = RunDir(path.resolve())
-        return _base_of(run) if which == "0" else of_checkpoint(find_checkpoint(run, which or "latest"), run)
+        if which == "0":
+            return _base_of(run)
+        return replace(of_checkpoint(find_checkpoint(run, which or "latest"), run), picked=which == "best")
     if which and not path.exists() and HubName.parse(spec):
         return of_folder(local_model_folder(spec), label=spec)
     if which and not find(spec).is_dir():

@@ -205,18 +205,35 @@ def _estimates(
 
 def without_trained(scores: Scores, trained_on: Collection[str]) -> Scores:
     """The scores with what is left of them without these items, and a note on it."""
-    known = [item_id for item_id in scores.item_scores if item_id in trained_on]
-    others = [value for item_id, value in scores.item_scores.items() if item_id not in trained_on]
+    told = "have the program of a task that the run trains on, but for names and layout"
+    known, untouched, told = _set_apart(scores, trained_on, told)
     if not known:
         return scores
-    untouched = share_or_mean(others) if others else None
-    told = f"{len(known)} of {len(known) + len(others)} tasks have the program of a task that the run trains on, but for names and layout"
-    told += (
-        f"; pass@1 of the other {len(others)}, {_way_name(scores)}: {' ('.join(_cells(untouched)[:2])})"
-        if untouched
-        else ""
-    )
     return replace(scores, notes=[*scores.notes, told], trained_on=known, untouched=untouched)
+
+
+def without_picking(scores: Scores, picked_on: Collection[str]) -> Scores:
+    """The scores with a note on what is left of them without these items, by which a checkpoint was picked."""
+    told = "are those by whose scores the best checkpoint was picked, so its lead on them is in part luck"
+    known, _, told = _set_apart(scores, picked_on, told)
+    return replace(scores, notes=[*scores.notes, told]) if known else scores
+
+
+def _set_apart(
+    scores: Scores, apart: Collection[str], why: str
+) -> tuple[list[str], ScoreEstimate | None, str]:
+    """Which items are among these, pass@1 of the others (None where there are none), and both in words."""
+    known = [item_id for item_id in scores.item_scores if item_id in apart]
+    others = [value for item_id, value in scores.item_scores.items() if item_id not in apart]
+    told = f"{len(known)} of {len(scores.item_scores)} tasks {why}"
+    if not others:
+        return known, None, told
+    rest = share_or_mean(others)
+    return (
+        known,
+        rest,
+        f"{told}; pass@1 of the other {len(others)}, {_way_name(scores)}: {' ('.join(_cells(rest)[:2])})",
+    )
 
 
 def _length_notes(

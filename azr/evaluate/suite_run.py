@@ -40,6 +40,8 @@ class SuiteRun:
     store: AnswerStore
     trained_on: Collection[str] = ()
     """Items whose program a compared run trains on."""
+    picked_on: Collection[str] = ()
+    """Items by whose scores a compared checkpoint was picked as its run's best."""
     otherwise: str = ""
     """How it is asked that the first model is not (``_otherwise``)."""
 

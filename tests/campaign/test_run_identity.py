@@ -517,3 +517,18 @@ def test_a_run_with_checkpoints_that_cannot_be_read_is_not_called_free_to_remove
     assert "remove" in identity_refusal(run, changed)
     run.checkpoint(2).mkdir(parents=True)
     assert "remove" not in identity_refusal(run, changed)
+
+
+@pytest.mark.parametrize(("trained", "told"), [("short", True), ("compact", False)])
+def test_a_run_from_an_exported_model_that_is_asked_in_another_frame_says_so(
+    run: RunDir, tmp_path: Path, trained: str, *, told: bool
+) -> None:
+    model = copy_of_tiny(tmp_path / "exported")
+    record = {"run": "a", "step": 3, "base_model": "b", "ask": {"frame": trained}}
+    (model / "azr.json").write_text(json.dumps(record))
+    config = load_config(
+        [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={model}"]
+    ).config
+    run.root.mkdir(parents=True)
+    sentence = settle_identity(run, replace(config, selfplay=replace(config.selfplay, frame="compact")))
+    assert ("with selfplay.frame=short" in sentence) is told and bool(sentence) is told

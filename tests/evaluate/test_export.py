@@ -653,6 +653,7 @@ def test_a_run_s_configuration_is_read_once(run: RunDir, monkeypatch: pytest.Mon
     read: list[Path] = []
     monkeypatch.setattr(load, "load_yaml", lambda path: [read.append(path), load_yaml(path)][1])
     source = resolve(f"{run.root}@best")
+    assert source.picked and not resolve(f"{run.root}@latest").picked
     assert source.checkpoint is not None
     base_of(source.checkpoint)
     assert read == [run.config]
