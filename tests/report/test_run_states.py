@@ -125,11 +125,12 @@ def test_a_folder_that_holds_runs_is_no_run(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-def test_20000_steps_in_20_seconds_and_15_mib(tmp_path: Path) -> None:
+def test_20000_steps_in_a_minute_and_15_mib(tmp_path: Path) -> None:
     run = write_long_run(tmp_path / "run")
     started = time.process_time()
     path = write_report(run.root)
-    assert time.process_time() - started < 20, "processor seconds, so that a busy machine does not fail it"
+    took_s = time.process_time() - started
+    assert took_s < 60, "seconds of the processor, whose busy cores slow each other down"
     assert path.stat().st_size < 15 * 2**20 and (run.root / "transcripts.html").stat().st_size < 15 * 2**20
     page, transcripts = (
         path.read_text(encoding="utf-8"),
