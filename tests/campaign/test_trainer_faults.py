@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_campaign import Driver, command_trainer, fake_parts, fast_config, hurry, wait_for
+from fake_campaign import Driver, Quiet, command_trainer, fake_parts, fast_config, hurry, wait_for
 
-from azr.campaign import start_check
+from azr.campaign import start_check, supervise
+from azr.campaign.context import Context
 from azr.campaign.incidents import read_incidents
+from azr.campaign.parts import Advice, Judgement
+from azr.campaign.signals import StopSignals
 from azr.campaign.state import CampaignState, State, read_state_file
 from azr.config import Config
 from azr.errors import ConfigError
 from azr.run.checkpoints import list_checkpoints
-from azr.run.protocol import read_heartbeat, read_metrics
+from azr.run.protocol import MetricsRecord, TrainRequest, append_metrics, read_heartbeat, read_metrics
 from azr.run.records import Incident
 from azr.run.rundir import RunDir
 from azr.system.files import read_json
@@ -185,6 +188,47 @@ def test_metrics_that_somebody_touches_while_a_run_trains_cost_no_step(run: RunD
     assert [record.step for record in read_metrics(run)][-8:] == list(range(5, 13))
 
 
+@pytest.mark.parametrize(
+    ("touched", "rest", "told"),
+    [
+        (b"", (7, 8), ""),  # 5 and 6 were in the file for less than a look
+        ("shorter", (5, 6), ""),
+        (None, (5, 6), ""),
+        (None, (6,), "The trainer reported step 6 where step 5 was due."),
+    ],
+)
+def test_each_record_of_touched_metrics_counts_once_and_lost_ones_are_no_fault(
+    run: RunDir, touched: Any, rest: tuple[int, ...], told: str
+) -> None:
+    """Between two looks of the driver, which the runs above hit by chance only: what is read again was judged again, and what
+    was lost was "did not restore what the checkpoint holds"."""
+    judged: list[int] = []
+
+    def judge(records: Any, samples: Any, config: Any) -> Judgement:
+        judged.append(records[-1].step)
+        return Judgement(Advice.CONTINUE, "", "")
+
+    def trained(*steps: int) -> None:
+        for step in steps:
+            append_metrics(run, MetricsRecord(step, 1, 1, 1.0, {"x": 1.0}))
+        watch._take_records()
+
+    run.root.mkdir()
+    state = CampaignState(state=State.TRAIN, first_step=1, last_step=8, attempt=1)
+    ctx = Context(run, fast_config(), fake_parts(judges=(judge,)), state, StopSignals(), Quiet(), {})
+    watch = supervise._AttemptWatch(ctx, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=8), ())
+    trained(1, 2)
+    trained(3, 4)
+    if touched is not None:
+        short = run.metrics.read_bytes().replace(b": ", b":") if touched == "shorter" else touched
+        run.metrics.write_bytes(short)
+        watch._take_records()
+    trained(*rest)
+    assert watch.wrong_start == told
+    assert judged == [1, 2, 3, 4, *rest] and ctx.state.trained_step == rest[-1]
+    assert [record.step for record in watch.records] == judged
+
+
 def test_an_orphan_that_outlives_a_clean_trainer_is_ended(run: RunDir) -> None:
     finish(run, faults=[{"kind": "orphan", "cycle": 1, "attempt": 1, "step": 2}])  # checked by finish()
     assert_all_steps(run)
@@ -321,7 +365,7 @@ def test_processes_of_others_are_left_alone(run: RunDir) -> None:
         os.waitpid(bystander, 0)
 
 
-def _pool(run: RunDir) -> list[Incident]:
+def _pool(run: RunDir) -> list[dict[str, Any]]:
     from azr.system.files import read_jsonl
 
     return list(read_jsonl(run.pool_tasks))
