@@ -68,6 +68,7 @@ import pathlib, resource, sys, time
 from azr.config.report import ReportConfig
 from azr.report.loggers import make_loggers, wandb_id
 (logger,) = make_loggers(ReportConfig(), pathlib.Path(sys.argv[1]))
+sys.dont_write_bytecode = True  # modules met from here on would be cut off in the cache, for every later test
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 for step in range(1, 40):
     try:
