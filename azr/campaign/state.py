@@ -26,7 +26,7 @@ from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_request
 from azr.run.records import CampaignState, State, from_json
 from azr.run.rundir import RunDir
-from azr.system.files import read_json, write_json_atomic
+from azr.system.files import move_over, read_json, write_json_atomic
 from azr.system.hashes import json_hash
 
 FORMAT = 1
@@ -58,7 +58,7 @@ def save_state(run: RunDir, state: CampaignState) -> CampaignState:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise
             shutil.copyfile(run.state, spare)  # exFAT, FAT32 and some network drives know no hard links
-        os.replace(spare, state_path_previous(run))
+        move_over(spare, state_path_previous(run))
     write_state_file(run.state, state)
     return state
 

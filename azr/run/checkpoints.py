@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import re
 import shutil
@@ -30,7 +29,16 @@ from typing import Any
 from azr.errors import AzrError, BudgetError, CheckpointError, DataError
 from azr.run.rundir import RunDir
 from azr.system.disks import GIB, explain_os_error, free_gib
-from azr.system.files import file_hash, fsync, fsync_directory, make_folder, read_json, write_json_atomic
+from azr.system.files import (
+    file_hash,
+    fsync,
+    fsync_directory,
+    give_links_their_files,
+    make_folder,
+    move_over,
+    read_json,
+    write_json_atomic,
+)
 from azr.system.hashes import json_hash
 
 FORMAT = 1
@@ -100,7 +108,7 @@ def publish_checkpoint(
         write_json_atomic(staging / MANIFEST, manifest | {"checksum": json_hash(manifest)})
         for folder in sorted({path.parent for path in _files_in(staging)}):
             fsync_directory(folder)
-        os.replace(staging, target)
+        move_over(staging, target)
         fsync_directory(run.checkpoints)
         _write_latest(run, step)
     except OSError as error:
@@ -366,7 +374,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _discard(path: Path) -> None:
     """Takes a checkpoint out of sight by one rename, then deletes it; one that cannot be renamed by removing its manifest first."""
-    _give_links_their_files(path)
+    give_links_their_files(path, path.parents[1], path.parent)  # which may be on another disk
     trash = path.with_name(f".trash-{path.name}")
     _remove(trash)
     try:
@@ -379,31 +387,15 @@ def _discard(path: Path) -> None:
 
 def _put_aside(path: Path, prefix: str) -> None:
     """Renames a checkpoint, in place of what was put aside under that name before."""
-    _give_links_their_files(path)
+    give_links_their_files(path, path.parents[1], path.parent)  # which may be on another disk
     aside = path.with_name(f"{prefix}{path.name}")
     _remove(aside)
     try:
-        os.replace(path, aside)
+        move_over(path, aside)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         shutil.move(path, aside)  # a container's overlay renames no folder of the image's
-
-
-def _give_links_their_files(path: Path) -> None:
-    """Equal files of a run that a deduplicating tool has made links into a checkpoint which goes become files again."""
-    below = itertools.chain(os.walk(path.parents[1]), os.walk(path.parent))  # which may be on another disk
-    for link in (Path(folder, name) for folder, _, names in below for name in names):
-        if not link.is_symlink() or path in link.parents or not link.is_file():
-            continue
-        if link.resolve().is_relative_to(path.resolve()):
-            spare = link.with_name(f".{link.name}.tmp")
-            spare.unlink(missing_ok=True)
-            try:
-                os.link(link.resolve(), spare)  # takes no room
-            except OSError:
-                shutil.copy2(link, spare)
-            os.replace(spare, link)
 
 
 def _remove(path: Path) -> None:

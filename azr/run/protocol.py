@@ -27,7 +27,7 @@ from pydantic import FiniteFloat
 from azr.errors import DataError
 from azr.run.records import from_json, read_log
 from azr.run.rundir import RunDir
-from azr.system.files import append_jsonl, read_json, write_json_atomic
+from azr.system.files import append_jsonl, move_over, read_json, write_json_atomic
 from azr.system.processes import MARKER_VARIABLE
 
 STOP_FILE = "stop"
@@ -208,7 +208,7 @@ def write_heartbeat(run: RunDir, heartbeat: Heartbeat) -> None:
     """
     temporary = run.heartbeat.with_name(f".heartbeat.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(asdict(heartbeat)) + "\n", encoding="utf-8")
-    os.replace(temporary, run.heartbeat)
+    move_over(temporary, run.heartbeat)
 
 
 def append_metrics(run: RunDir, record: MetricsRecord) -> None:

@@ -9,11 +9,13 @@ import codecs
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -66,12 +68,30 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         set_mode(Path(temporary))
-        os.replace(temporary, path)
+        move_over(Path(temporary), path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     fsync_directory(path.parent)
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Renames in place of what is there. Refused while another program looks at a file (a virus scanner or a sync client
+    of Windows, under ``/mnt/c`` and on SMB shares), it is tried again for three seconds.
+
+    Raises:
+        OSError: it is refused for longer, or for another reason.
+    """
+    for pause_s in (0.05, 0.2, 0.75, 2.0):
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EBUSY):
+                raise
+        time.sleep(pause_s)
+    os.replace(source, target)
 
 
 def _refuse_device(path: Path) -> None:
@@ -144,10 +164,27 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     def publish() -> None:
         if replace:
             shutil.rmtree(target, ignore_errors=True)
-        staging.rename(target)
+        move_over(staging, target)
 
     with owned_folder(staging, finish=publish):
         yield staging
+
+
+def give_links_their_files(going: Path, *folders: Path) -> None:
+    """Links below ``folders`` to files of the folder ``going``, which a deduplicating tool has made of equal files, become
+    files again."""
+    below = itertools.chain.from_iterable(os.walk(folder) for folder in folders)
+    for link in (Path(folder, name) for folder, _, names in below for name in names):
+        if not link.is_symlink() or going in link.parents or not link.is_file():
+            continue
+        if link.resolve().is_relative_to(going.resolve()):
+            spare = link.with_name(f".{link.name}.tmp")
+            spare.unlink(missing_ok=True)
+            try:
+                os.link(link.resolve(), spare)  # takes no room
+            except OSError:
+                shutil.copy2(link, spare)
+            os.replace(spare, link)
 
 
 @contextlib.contextmanager

@@ -80,6 +80,40 @@ def test_a_pipe_or_a_folder_is_not_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EBUSY])
+def test_a_file_that_a_scanner_holds_for_a_moment_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Windows refuses the renaming of a file that another program has open; under /mnt/c that ended a run."""
+    refusals = [OSError(number, os.strerror(number))] * 2
+    replace = os.replace
+
+    def held(source: Path, target: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", held)
+    (tmp_path / "state.json").write_text("old")
+    files.write_bytes_atomic(tmp_path / "state.json", b"new")
+    assert not refusals
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("state.json", "new")]
+
+
+def test_a_renaming_that_stays_refused_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(files.time, "sleep", waited.append)
+    monkeypatch.setattr(files.os, "replace", _refused)
+    with pytest.raises(PermissionError):
+        files.write_bytes_atomic(tmp_path / "state.json", b"new")
+    assert sum(waited) == pytest.approx(3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _refused(source: Path, target: Path) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def test_the_umask_is_read_without_being_changed() -> None:
     before, seen, stop = os.umask(0o027), set[int](), threading.Event()
 
@@ -102,8 +136,9 @@ def test_the_umask_is_read_without_being_changed() -> None:
 def test_weights_for_which_a_disk_has_no_room_are_an_error_of_the_system(tmp_path: Path) -> None:
     """safetensors' own error was a traceback of ``azr export``."""
     program = (
-        "import resource, torch; from pathlib import Path; from safetensors.torch import save_file;"
+        "import resource, sys, torch; from pathlib import Path; from safetensors.torch import save_file;"
         "from azr.system.files import safetensors_written_to\n"
+        "sys.dont_write_bytecode = True\n"  # modules met from here on would be cut off in the cache, for every later test
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "try:\n"
