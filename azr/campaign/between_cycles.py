@@ -16,7 +16,7 @@ from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import wait_for_vram
 from azr.run.protocol import STOP_FILE, ask
 from azr.system.host_memory import host_memory
-from azr.system.processes import GIB
+from azr.system.processes import GIB, ProcessId
 from azr.wording import counted
 
 DISMISS_S = 60.0
@@ -46,7 +46,10 @@ def check_waiting(ctx: Context, resume_step: int) -> None:
     if ctx.waiting is None:
         return
     process, done = ctx.waiting.process, ctx.waiting.request
-    if process.poll() is not None:
+    ended = (
+        process.poll() is not None or ProcessId.of(process.pid) is None
+    )  # killed, its threads may take longer
+    if ended:
         _begin_anew(ctx, "The trainer ended while it waited for this cycle.")
     elif (done.last_step, done.learning_rate_scale) != (resume_step, ctx.state.learning_rate_scale):
         reason = f"The trainer that waits holds step {done.last_step}; cycle {ctx.state.cycle} begins from step {resume_step}."
