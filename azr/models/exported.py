@@ -28,7 +28,8 @@ def begins_below(folder: Path, frame: str) -> str:
     """For a run that begins from a model and asks in ``frame``: that the model was trained in another one; else empty."""
     if not earlier_runs(folder):
         return ""
-    trained = read_json(folder / EXPORT_RECORD).get("ask", {}).get("frame", frame)
+    ask = read_json(folder / EXPORT_RECORD).get("ask")
+    trained = ask.get("frame", frame) if isinstance(ask, dict) else frame
     if trained == frame:
         return ""
     return (

@@ -519,12 +519,14 @@ def test_a_run_with_checkpoints_that_cannot_be_read_is_not_called_free_to_remove
     assert "remove" not in identity_refusal(run, changed)
 
 
-@pytest.mark.parametrize(("trained", "told"), [("short", True), ("compact", False)])
+@pytest.mark.parametrize(
+    ("ask", "told"), [({"frame": "short"}, True), ({"frame": "compact"}, False), (None, False)]
+)
 def test_a_run_from_an_exported_model_that_is_asked_in_another_frame_says_so(
-    run: RunDir, tmp_path: Path, trained: str, *, told: bool
+    run: RunDir, tmp_path: Path, ask: dict[str, str] | None, *, told: bool
 ) -> None:
     model = copy_of_tiny(tmp_path / "exported")
-    record = {"run": "a", "step": 3, "base_model": "b", "ask": {"frame": trained}}
+    record = {"run": "a", "step": 3, "base_model": "b", "ask": ask}
     (model / "azr.json").write_text(json.dumps(record))
     config = load_config(
         [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={model}"]
