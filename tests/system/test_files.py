@@ -84,7 +84,7 @@ def test_a_pipe_or_a_folder_is_not_replaced(tmp_path: Path) -> None:
 def test_a_file_that_a_scanner_holds_for_a_moment_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Windows refuses the renaming of a file that another program has open; under /mnt/c that ended a run."""
+    """Windows refuses the renaming of a file that another program has open (under /mnt/c): it was an error of the write."""
     refusals = [OSError(number, os.strerror(number))] * 2
     replace = os.replace
 
