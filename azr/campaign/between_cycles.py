@@ -46,10 +46,8 @@ def check_waiting(ctx: Context, resume_step: int) -> None:
     if ctx.waiting is None:
         return
     process, done = ctx.waiting.process, ctx.waiting.request
-    ended = (
-        process.poll() is not None or ProcessId.of(process.pid) is None
-    )  # killed, its threads may take longer
-    if ended:
+    # killed, it is a zombie at once, while its threads and with them its exit status may take a moment longer
+    if process.poll() is not None or ProcessId.of(process.pid) is None:
         _begin_anew(ctx, "The trainer ended while it waited for this cycle.")
     elif (done.last_step, done.learning_rate_scale) != (resume_step, ctx.state.learning_rate_scale):
         reason = f"The trainer that waits holds step {done.last_step}; cycle {ctx.state.cycle} begins from step {resume_step}."

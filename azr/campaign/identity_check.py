@@ -9,7 +9,7 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, RunError
-from azr.models.exported import begins_below
+from azr.models.exported import trained_in_another_frame
 from azr.models.hub import HubName, cached_folder
 from azr.models.model_hash import ModelHash, hash_model
 from azr.prompts import SHIPPED_FRAMES, frame_hash
@@ -56,7 +56,7 @@ def settle_identity(run: RunDir, config: Config) -> str:
                 f"{run.root.name} has no record of the content of the model that it began with (identity.json); it uses only this "
                 f"one from now on (content {now.model_hash[:8]})."
             )
-        return begins_below(Path(now.folder), now.frame)
+        return trained_in_another_frame(Path(now.folder), now.frame)
     if recorded.content != now.content:
         if _has_used_its_model(run):  # a hub model that had to be fetched first
             raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))

@@ -20,11 +20,11 @@ def earlier_runs(folder: Path) -> list[dict[str, Any]]:
             {"run": str(made["run"]), "step": int(made["step"]), "base_model": str(made["base_model"])}
             for made in (record, *record.get("earlier_runs", ()))
         ]
-    except (DataError, OSError, KeyError, TypeError, ValueError):
+    except (DataError, OSError, AttributeError, KeyError, TypeError, ValueError):
         return []
 
 
-def begins_below(folder: Path, frame: str) -> str:
+def trained_in_another_frame(folder: Path, frame: str) -> str:
     """For a run that begins from a model and asks in ``frame``: that the model was trained in another one; else empty."""
     if not earlier_runs(folder):
         return ""

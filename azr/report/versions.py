@@ -37,7 +37,9 @@ def collect_versions(frame: str) -> dict[str, str]:
     if not commit or commit.endswith("+"):
         with contextlib.suppress(OSError):  # an editor saves one at this moment
             files = sorted((PROJECT / "azr").rglob("*.py"))
-            versions["azr files"] = json_hash([(path.name, file_hash(path)) for path in files], 12)
+            versions["azr files"] = json_hash(
+                [(str(path.relative_to(PROJECT)), file_hash(path)) for path in files], 12
+            )
     return versions | {name: version for name in PACKAGES if (version := installed_version(name))}
 
 

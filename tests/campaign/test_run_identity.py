@@ -21,6 +21,7 @@ from azr.config import Config
 from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.models import model_hash
+from azr.models.exported import trained_in_another_frame
 from azr.models.model_hash import hash_model
 from azr.report.versions import collect_versions, write_versions
 from azr.run.checkpoints import publish_checkpoint, staging_dir
@@ -534,3 +535,11 @@ def test_a_run_from_an_exported_model_that_is_asked_in_another_frame_says_so(
     run.root.mkdir(parents=True)
     sentence = settle_identity(run, replace(config, selfplay=replace(config.selfplay, frame="compact")))
     assert ("with selfplay.frame=short" in sentence) is told and bool(sentence) is told
+
+
+@pytest.mark.parametrize(
+    "record", ["[]", "3", '{"run": "a"', '{"run": "a", "step": 3, "base_model": "b", "earlier_runs": 3}']
+)
+def test_a_file_that_is_no_record_of_an_export_says_nothing(tmp_path: Path, record: str) -> None:
+    (tmp_path / "azr.json").write_text(record)
+    assert trained_in_another_frame(tmp_path, "compact") == ""
