@@ -124,7 +124,7 @@ def check_everything(run: RunDir, cycles: int = CYCLES, steps: int = STEPS) -> N
 @pytest.mark.parametrize("kill_points", [40, pytest.param(160, marks=pytest.mark.slow)])
 def test_kill_minus_nine_at_random_points(kill_points: int, tmp_path: Path) -> None:
     struck: Counter[str] = Counter()
-    finished = 0
+    finished = told = 0
     number = 0
     while sum(struck.values()) < kill_points:
         number += 1
@@ -140,9 +140,12 @@ def test_kill_minus_nine_at_random_points(kill_points: int, tmp_path: Path) -> N
             kills += 1
         assert Driver(run, CONFIG).wait() == 0, (run.root / "driver.log").read_text()[-3000:]
         check_everything(run)
-        repairs = [incident for incident in read_incidents(run) if incident.kind == "repair"]
-        assert repairs or not kills
+        told += sum(incident.kind == "repair" for incident in read_incidents(run))
         finished += 1
+    # Over all runs, since a single kill may find nothing to tell: before the first state, after the run was
+    # closed, or between the state and the incident (open_campaign says why that sentence is lost).
+    within = struck.total() - struck["START"] - struck["DONE"]
+    assert told >= within / 2, (told, struck)
     # how often each is struck is chance: most are short, and the next test strikes at each of their renames
     expected = ("TRAIN",) if kill_points < 160 else ("START", "CONSOLIDATE", "TRAIN", "MERGE")
     assert min(struck[name] for name in expected) >= 1, struck
