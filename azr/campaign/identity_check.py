@@ -3,6 +3,7 @@ run is changed."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def settle_identity(run: RunDir, config: Config) -> str:
     if recorded.content != now.content:
         if _has_used_its_model(run):  # a hub model that had to be fetched first
             raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
+        shutil.rmtree(run.base_model, ignore_errors=True)
         write_identity(run, now)
         return (
             f"{run.root.name} has trained nothing yet; it begins with the model that is in {now.folder} now."

@@ -6,7 +6,7 @@ import ast
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from azr.config.load import read_config
 from azr.data.guard import probe_files_in
@@ -18,10 +18,10 @@ from azr.evaluate.items import Item, Suite
 from azr.evaluate.models import ModelSource
 from azr.evaluate.scoring import Judged, judge_all
 from azr.evaluate.tasks_suite import TaskSuite
-from azr.models.exported import earlier_runs
+from azr.models.exported import earlier_runs, recorded_programs
 from azr.programs.canonical import program_fingerprint
 from azr.programs.source import SourceError, parse_program
-from azr.run.identity import read_identity
+from azr.run.identity import base_records, read_identity
 from azr.run.metric_names import PROBE_ALL, PROBE_PREFIX
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
@@ -101,20 +101,34 @@ def picked_items(suite: Suite, sources: Iterable[ModelSource]) -> set[str]:
     return found & suite.tasks.keys()
 
 
-def unnamed_runs(sources: Sequence[ModelSource]) -> list[str]:
-    """On models that come out of runs that are not named: which tasks of a file those had trained on is not known here."""
-    named = {source.run.root.name for source in sources if source.run}
+def trained_elsewhere(sources: Sequence[ModelSource]) -> tuple[frozenset[str], list[str]]:
+    """Of models that come out of runs: fingerprints of the programs that they were trained on there, as their exports
+    recorded them; and a sentence for each model of which that is not known, where the run is not named."""
+    runs = {source.run for source in sources if source.run}
+    programs: frozenset[str] = frozenset()
     told = []
     for source in sources:
-        base = read_identity(source.run) if source.run else None
-        folder = source.folder or (Path(base.folder) if base else None)
-        runs = [made["run"] for made in earlier_runs(folder)] if folder else []
-        if unnamed := [run for run in dict.fromkeys(runs) if run not in named]:
+        base = base_records(source.run) if source.run else None
+        folder = base if base and base.is_dir() else source.folder
+        if folder is None:
+            continue
+        recorded, missing = recorded_programs(folder)
+        programs |= recorded
+        made = [each for each in earlier_runs(folder) if each["run"] in missing]
+        unnamed = [each["run"] for each in made if not any(_is_run(run, each) for run in runs)]
+        if unnamed:
             told.append(
-                f"{source.label} comes out of the run {' and '.join(unnamed)}: tasks that it was trained on there are not counted; "
-                "name the run beside it, as in azr evaluate RUN@0 MODEL, to have them counted"
+                f"{source.label} comes out of the run {' and '.join(dict.fromkeys(unnamed))}: tasks that it was trained on there are "
+                "not counted; name the run beside it, as in azr evaluate RUN@0 MODEL, or export it again, to have them counted"
             )
-    return told
+    return programs, told
+
+
+def _is_run(run: RunDir, made: Mapping[str, Any]) -> bool:
+    """Whether a run is the one that made an exported model: of its name, and from the same model."""
+    identity, content = read_identity(run), made["base_model_hash"]
+    same = identity is None or content is None or identity.model_hash == content
+    return run.root.name == made["run"] and same
 
 
 def doubts_of_answers(suite: Suite, judged: Sequence[Judged]) -> list[str]:

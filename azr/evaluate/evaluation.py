@@ -17,9 +17,9 @@ from azr.evaluate.doubts import (
     doubts_of_answers,
     doubts_of_references,
     picked_items,
+    trained_elsewhere,
     trained_items,
     trained_programs,
-    unnamed_runs,
 )
 from azr.evaluate.engine import answer_all, prompt_limit
 from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions
@@ -130,8 +130,9 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
 
         # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
         brought = any(isinstance(each, TaskSuite) and each.brought for *_, suites in asked for each in suites)
-        trained = trained_programs({source.run for source in sources if source.run and brought})
-        unasked += unnamed_runs(sources) if brought else []
+        elsewhere, unknown = trained_elsewhere(sources)
+        trained = elsewhere | trained_programs({each.run for each in sources if each.run and brought})
+        unasked += unknown if brought else []
         work: list[tuple[EngineModel, list[SuiteRun]]] = []
         for source, model, suites in asked:
             decoding, engine = decoding_of(source, options), engine_options(source, options)
@@ -395,7 +396,6 @@ def _report(
         "results": [asdict(scores) for scores in results],
         "comparisons": [],
     }
-
     by_style: dict[tuple[str, str], list[Scores]] = {}
     for scores in results:
         by_style.setdefault((scores.suite, scores.style), []).append(scores)

@@ -18,6 +18,7 @@ from typing import Any
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
+from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, evaluate_suite
 from azr.evaluate.export_cards import model_card
@@ -29,11 +30,12 @@ from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import require_new_folder, write_model_folder
-from azr.models.exported import EXPORT_RECORD, earlier_runs
+from azr.models.exported import EXPORT_RECORD, earlier_runs, record_programs, recorded_programs
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_alike, asked_otherwise, control_words, trained_under
 from azr.run.checkpoints import Checkpoint, reading
+from azr.run.identity import base_records
 from azr.run.protocol import MetricsRecord, read_metrics
 from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
@@ -111,7 +113,7 @@ def _export(
         "cycle": checkpoint.info.get("cycle"),
         "base_model": identity.model if identity else config.model.path,
         "base_model_hash": identity.model_hash if identity else None,
-        "earlier_runs": earlier_runs(Path(identity.folder)) if identity else [],
+        "earlier_runs": earlier_runs(base_records(run)),
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),
@@ -120,6 +122,8 @@ def _export(
     if told := control_words(record["trained_under"]):
         say(told)
     write_json_atomic(unchecked / EXPORT_RECORD, record)
+    before, missing = recorded_programs(base_records(run))
+    record_programs(unchecked, before | trained_programs([run]), missing)
     say("weights equal the checkpoint's, and plain transformers loads them")
     if options.check:
         record["measured"] = {}

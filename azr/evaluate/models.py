@@ -28,7 +28,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
 from azr.models.check import refuse_unclean_merge
-from azr.models.exported import EXPORT_RECORD
+from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
@@ -208,7 +208,9 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
     ]
     tensors = require_whole_files(folder)
     refuse_unclean_merge(folder, tensors)
-    hashes = {path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD}
+    hashes = {
+        path.name: file_hash(path) for path in files if path.name not in (EXPORT_RECORD, TRAINED_RECORD)
+    }
     identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)
     source = _within_context(source, folder)

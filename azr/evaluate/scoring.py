@@ -75,7 +75,7 @@ class Scores:
     notes: Sequence[str] = ()
     """Sentences for people: how the items were made, and what was done about prompts that do not fit."""
     trained_on: Sequence[str] = ()
-    """Items whose program a compared run trains on."""
+    """Items whose program a compared run, or one that made a compared model, trains on."""
     untouched: ScoreEstimate | None = None
     """pass@1 of the other items, where there are both."""
     otherwise: str = ""
@@ -205,7 +205,7 @@ def _estimates(
 
 def without_trained(scores: Scores, trained_on: Collection[str]) -> Scores:
     """The scores with what is left of them without these items, and a note on it."""
-    told = "have the program of a task that the run trains on, but for names and layout"
+    told = "have the program of a task that a run of these models trains on, but for names and layout"
     known, untouched, told = _set_apart(scores, trained_on, told)
     if not known:
         return scores

@@ -1,15 +1,20 @@
-"""What a model that a run has exported says of its training: ``azr.json``, beside its weights."""
+"""What a model that a run has exported says of its training: ``azr.json`` and ``azr_trained.json``, beside its weights."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from azr.errors import DataError
-from azr.system.files import read_json
+from azr.system.files import read_json, write_bytes_atomic, write_json_atomic
 
 EXPORT_RECORD = "azr.json"
 """In an exported folder: how the model was trained to be asked, and what it scored."""
+TRAINED_RECORD = "azr_trained.json"
+"""There too: fingerprints of the programs that it was trained on, by which such tasks are recognised on any machine."""
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def earlier_runs(folder: Path) -> list[dict[str, Any]]:
@@ -17,11 +22,46 @@ def earlier_runs(folder: Path) -> list[dict[str, Any]]:
     try:
         record = read_json(folder / EXPORT_RECORD)
         return [
-            {"run": str(made["run"]), "step": int(made["step"]), "base_model": str(made["base_model"])}
+            {
+                "run": str(made["run"]),
+                "step": int(made["step"]),
+                "base_model": str(made["base_model"]),
+                "base_model_hash": made.get("base_model_hash"),
+            }
             for made in (record, *record.get("earlier_runs", ()))
         ]
     except (DataError, OSError, AttributeError, KeyError, TypeError, ValueError):
         return []
+
+
+def recorded_programs(folder: Path) -> tuple[frozenset[str], list[str]]:
+    """Of an exported model: fingerprints (``azr.programs.canonical``) of the programs of its runs' tasks, and the runs whose
+    programs are not among them, because an earlier version exported their models, or another Python wrote them otherwise."""
+    runs = [made["run"] for made in earlier_runs(folder)]
+    try:
+        record = (
+            read_json(folder / TRAINED_RECORD) if runs else {"python": _PYTHON, "programs": (), "missing": ()}
+        )
+        if record["python"] == _PYTHON:
+            return frozenset(map(str, record["programs"])), [run for run in runs if run in record["missing"]]
+    except (DataError, OSError, KeyError, TypeError):
+        pass
+    return frozenset(), runs
+
+
+def record_programs(folder: Path, programs: Collection[str], missing: Collection[str]) -> None:
+    """Writes what ``recorded_programs`` reads."""
+    write_json_atomic(
+        folder / TRAINED_RECORD,
+        {"format": 1, "python": _PYTHON, "missing": sorted(missing), "programs": sorted(programs)},
+    )
+
+
+def copy_records(folder: Path, copy: Path) -> None:
+    """Keeps what an exported model says of its training where its folder may be gone later; nothing of any other model."""
+    for name in (EXPORT_RECORD, TRAINED_RECORD) if earlier_runs(folder) else ():
+        if (folder / name).is_file():
+            write_bytes_atomic(copy / name, (folder / name).read_bytes())
 
 
 def trained_in_another_frame(folder: Path, frame: str) -> str:

@@ -24,6 +24,7 @@ NEEDED = (
     "first_verdict_scores.json",
     r"pool/(tasks\.jsonl|manifest\.json|verdicts\.jsonl|behaviour\.jsonl)",
     r"probes/[^/]+",
+    r"base_model/[^/]+",
     r"cycles/\d+/(tasks|shard)\.jsonl",
     r"cycles/\d+/(request|result|consolidation|merge)\.json",
     r"cycles/\d+/attempts/\d+/(config\.yaml|versions\.json)",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from azr.config import Config
 from azr.errors import DataError, RunError
+from azr.models.exported import copy_records
 from azr.models.model_hash import ModelHash
 from azr.run.records import from_json
 from azr.run.rundir import RunDir
@@ -96,7 +97,20 @@ def kept_keys(run: RunDir) -> tuple[str, ...]:
     return ("model.path", *SETTINGS.values()) if begun else ()
 
 
+def base_records(run: RunDir) -> Path:
+    """The folder with what the model that the run began with says of its own training (``azr.models.exported``): the run's
+    copies, in runs of earlier versions the model's own.
+
+    Raises:
+        RunError: as ``read_identity``.
+    """
+    identity = None if run.base_model.is_dir() else read_identity(run)
+    return Path(identity.folder) if identity else run.base_model
+
+
 def write_identity(run: RunDir, identity: RunIdentity) -> None:
+    """Writes it down, with what the model says of its own training."""
+    copy_records(Path(identity.folder), run.base_model)
     write_json_atomic(run.identity, {"format": FORMAT, **asdict(identity)})
 
 

@@ -35,6 +35,7 @@ class RunDir:
     pool_tasks = _Below("pool/tasks.jsonl")
     pool_manifest = _Below("pool/manifest.json")
     probes = _Below("probes")
+    base_model = _Below("base_model")
     first_probe_scores = _Below("first_probe_scores.json")
     first_verdict_scores = _Below("first_verdict_scores.json")
     checkpoints = _Below("checkpoints")

@@ -25,6 +25,7 @@ from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import evaluation, export, gguf, weights
+from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine_worker import HashedWeights
 from azr.evaluate.evaluation import Options, each_once, evaluate
 from azr.evaluate.export import (
@@ -45,10 +46,11 @@ from azr.evaluate.weights import (
     require_new_folder,
     write_model_folder,
 )
+from azr.models.exported import recorded_programs
 from azr.run.checkpoints import read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
-from azr.system.files import append_jsonl
+from azr.system.files import append_jsonl, read_jsonl
 
 UNCHECKED = ExportOptions(step="latest", check=False)
 
@@ -679,6 +681,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
         "asked_otherwise": told,
     }
     append_jsonl(run.incidents, [incident])
+    append_jsonl(run.shard(1), read_jsonl(run.probes / "probes.jsonl"))
     model = random_model()
     save_checkpoint(run, 3, model.state_dict(), model.config)
     measured = Scores("probes", "m", 1, {"pass@1": wilson_estimate(0, 10)}, {}, 1.0, 0.0, 9.0, {})
@@ -688,6 +691,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     assert any(f"recorded 30.0%, but asked otherwise ({told})" in line for line in said)
     assert any("A control experiment (train.control=format_only)" in line for line in said)
     assert json.loads((tmp_path / "out" / "azr.json").read_text())["trained_under"] == {"format_only": 3}
+    assert recorded_programs(tmp_path / "out") == (trained_programs([run]), []) != (frozenset(), [])
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
     records, since = export._asked_alike(run, after)
     assert [record.step for record in records] == [5] and not since

@@ -3,24 +3,31 @@ trained on them elsewhere."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_fixture import TINY, make_run
 
 from azr.config import Config
+from azr.config.load import read_config
 from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.doubts import unnamed_runs
+from azr.evaluate.doubts import trained_elsewhere
 from azr.evaluate.evaluation import Options, evaluate
-from azr.evaluate.models import ModelSource, ask_record, resolve
+from azr.evaluate.models import ModelSource, ask_record, of_folder, resolve
 from azr.evaluate.tasks_suite import probe_suite
+from azr.models.exported import earlier_runs, record_programs, recorded_programs
+from azr.models.model_hash import ModelHash
+from azr.programs.canonical import program_fingerprint
+from azr.run.identity import RunIdentity, base_records, write_identity
 from azr.run.rundir import RunDir
-from azr.system.files import write_json_atomic
+from azr.system.files import read_jsonl, write_json_atomic
+from azr.tasks import Task
+from azr.train.base_model import identify
 
 
 def judged(run: RunDir, suite: str, out: Path) -> str:
@@ -65,20 +72,72 @@ def test_the_tasks_by_which_the_best_checkpoint_was_picked_are_set_apart(
     assert ("pass@1 of the other 3, frame, strict: 0.0% (" in said) is told
 
 
-def test_a_model_of_a_run_that_is_not_named_may_have_been_trained_on_the_tasks(tmp_path: Path) -> None:
-    """Runs a and then b made it; tasks of a run that is named are counted."""
+def exported(folder: Path, run: str, **more: Any) -> Path:
+    """The bundled model as the run exported it; runs a and then this one made it."""
+    shutil.copytree(TINY, folder)
     earlier = [{"run": "a", "step": 20, "base_model": "org/name"}]
-    record = {"run": "b", "step": 40, "base_model": "first", "earlier_runs": earlier}
-    (tmp_path / "azr.json").write_text(json.dumps(record))
-    model = ModelSource("mine", "hash", folder=tmp_path)
-    [told] = unnamed_runs([model])
+    record = {
+        "run": run,
+        "step": 40,
+        "base_model": "first",
+        "earlier_runs": earlier,
+        "ask": ask_record(Config()),
+    }
+    write_json_atomic(folder / "azr.json", record | more)
+    return folder
+
+
+def test_a_model_of_a_run_that_is_not_named_may_have_been_trained_on_the_tasks(tmp_path: Path) -> None:
+    """Tasks of a run that is named are counted, if it is the run that made the model."""
+    model = ModelSource("mine", "hash", folder=exported(tmp_path / "model", "b"))
+    [told] = trained_elsewhere([model])[1]
     assert told.startswith("mine comes out of the run b and a: tasks that it was trained on there")
 
-    shutil.copytree(TINY, tmp_path / "model")
-    (tmp_path / "model" / "azr.json").write_text(json.dumps({**record, "ask": ask_record(Config())}))
-    run = make_run(tmp_path, model={"path": str(tmp_path / "model")})
+    run = make_run(tmp_path, model={"path": str(model.folder)})
     assert "run b and a: tasks" in judged(run, f"probes={run.probes / 'probes.jsonl'}", tmp_path / "out")
 
-    (tmp_path / "azr.json").write_text(json.dumps({**record, "run": "tiny", "earlier_runs": []}))
+    alone = {"earlier_runs": [], "base_model_hash": "0" * 32}
+    model = ModelSource("mine", "hash", folder=exported(tmp_path / "of-tiny", "tiny", **alone))
     beside = ModelSource("tiny@0", "hash", folder=tmp_path / "nowhere", run=run)
-    assert unnamed_runs([beside, model]) == [], "its tasks are counted"
+    assert trained_elsewhere([beside, model])[1] == [], "its tasks are counted"
+    write_identity(run, RunIdentity.of(Config(), tmp_path / "nowhere", ModelHash("1" * 32, "")))
+    assert trained_elsewhere([beside, model])[1], "another one of that name"
+
+
+def test_tasks_that_an_exported_model_was_trained_on_are_counted_without_its_run(tmp_path: Path) -> None:
+    """Only the run's name was known. The new run keeps its probes out of its own tasks, and not out of the model's; what the
+    model says of its training stays known once its folder is gone."""
+    model = exported(tmp_path / "model", "b")
+    run = make_run(tmp_path, model={"path": str(model)})
+    tasks = [Task.from_json(line) for line in read_jsonl(run.probes / "probes.jsonl")]
+    # of the five that are asked, and one in other words
+    known = [f"# other words\n{tasks[0].program}", tasks[3].program]
+    before = of_folder(model).identity
+    record_programs(model, set(map(program_fingerprint, known)), ["a"])
+    assert of_folder(model).identity == before, "answers belong to the weights"
+    asked = {program_fingerprint(each.program) for each in tasks[:5]}
+    there = sum(
+        program_fingerprint(each.program) in set(map(program_fingerprint, known)) for each in tasks[:5]
+    )
+    assert len(asked) > there >= 2
+    counted = f"{there} of 5 tasks have the program of a task that a run of these models trains on"
+
+    said = judged(run, "probes", tmp_path / "own")
+    assert counted in said and "comes out of" not in said
+    said = judged(run, f"probes={run.probes / 'probes.jsonl'}", tmp_path / "brought")
+    assert counted in said and "tiny@0 comes out of the run a: tasks" in said
+
+    write_identity(run, identify(read_config(run.config)))
+    programs, _ = recorded_programs(model)
+    model.rename(tmp_path / "elsewhere")
+    assert recorded_programs(base_records(run)) == (programs, ["a"])
+    assert earlier_runs(base_records(run))[0]["run"] == "b"
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", "3", '{"python": "2.7", "programs": ["x"], "missing": []}'])
+def test_a_record_of_programs_that_says_nothing_leaves_them_uncounted(tmp_path: Path, record: str) -> None:
+    """Another Python writes some programs otherwise, so their fingerprints are others."""
+    model = exported(tmp_path / "model", "b")
+    (model / "azr_trained.json").write_text(record)
+    assert recorded_programs(model) == (frozenset(), ["b", "a"])
+    assert recorded_programs(TINY) == (frozenset(), [])
