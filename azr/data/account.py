@@ -25,6 +25,7 @@ SHOWN_FILES = 12
 """Files that get a line of their own; more are in the manifest."""
 SHOWN_ROWS = 5
 """Rows without a task that are named; more are in ``pool/rejected.jsonl``."""
+BY_PROGRAMS = "rows of one program belong on one side: split tasks to train on from probe tasks by programs, not by rows"
 _WORDS = {
     Reason.LEAKED: "too similar to a task in the probe or evaluation files; left out, so that scores on those mean something (expected "
     "where seeds and probes come from the same families, as with the bundled tiny model)",
@@ -93,7 +94,9 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     left_out = Account.of(brought).left_out
     found = ((reason, told, left_out.get(reason.value)) for reason, told in _WORDS.items())
-    return lines + [f"{reason.value}: {count} {told}" for reason, told, count in found if count]
+    lines += [f"{reason.value}: {count} {told}" for reason, told, count in found if count]
+    own = Account.of(entry for entry in brought if entry.kind == Kind.USER.value)
+    return lines + [BY_PROGRAMS] * (Reason.LEAKED.value in own.left_out)
 
 
 def lacking_types(tasks: Iterable[Task], config: SelfPlayConfig) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from azr.config.data import DataConfig
 from azr.config.load import read_config
 from azr.config.paths import WORDS, find
-from azr.data.account import Account
+from azr.data.account import BY_PROGRAMS, Account
 from azr.data.build import row_tasks
 from azr.data.contamination import evaluation_items
 from azr.data.guard import probe_names, require_probes
@@ -121,7 +121,8 @@ def useless_sources(sources: Iterable[TaskSource], entries: Sequence[SourceEntry
     for named, group in by_name.items():
         account = Account.of(group)
         if not account.taken and not account.known and not _IN_ANOTHER_FORM & set(account.left_out):
-            useless.append(f"{named} yields no usable task: {account.sentence}")
+            leaked = f"; {BY_PROGRAMS}" if Reason.LEAKED.value in account.left_out else ""
+            useless.append(f"{named} yields no usable task: {account.sentence}{leaked}")
     return useless
 
 

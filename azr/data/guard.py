@@ -75,7 +75,7 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
 
 
 def prepare_probes(run: RunDir, config: DataConfig) -> None:
-    """Copies the configured probe files into the run, read-only, once; later calls check that they are still the same.
+    """Copies the configured probe files into the run, read-only; once they are frozen, checks that they are still the same.
 
     Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a
     changed or vanished original does not matter to a resumed run.
@@ -102,13 +102,19 @@ def prepare_probes(run: RunDir, config: DataConfig) -> None:
         set_mode(copy, 0o444)
         hashes[name] = file_hash(copy)
     evaluation = {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)}
+    before = _hashes(run.probes)["probes"]  # of a start that ended before the first cycle had its tasks
+    for copy in run.probes.glob("*.jsonl"):
+        if copy.name in before and copy.name not in names:
+            copy.unlink()
     write_json_atomic(_hashes_path(run), {"probes": hashes, "evaluation": evaluation})
     fsync_directory(run.probes)
 
 
 def probes_are_frozen(run: RunDir) -> bool:
-    """The run has its copies of the probe files."""
-    return _hashes_path(run).exists()
+    """The run has its copies of the probe files, and tasks that were compared with them: until the first cycle has its tasks,
+    all of these files may be corrected."""
+    begun = run.in_cycles("tasks.jsonl") or run.pool_manifest.exists() or run.metrics.exists()
+    return bool(begun) and _hashes_path(run).exists()
 
 
 def bare_name(file: Path) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
 from azr.data.consolidate import consolidate, merge_shard
-from azr.data.guard import check_evaluation_files, prepare_probes
+from azr.data.guard import check_evaluation_files, probe_files
 from azr.data.manifest import load_pool, read_manifest
 from azr.data.phases import with_lines
 from azr.data.reexecute import RerunStore
@@ -288,12 +290,41 @@ def test_probes_are_frozen_and_their_tasks_stay_out(run: RunDir, tmp_path: Path)
         merge_shard(run, 1, config)
 
 
+def test_files_split_by_rows_are_split_by_programs_and_the_same_command_goes_on(
+    run: RunDir, tmp_path: Path
+) -> None:
+    """The probes of the failed start were frozen, so that no correction of the files helped."""
+    train, test, other = (tmp_path / f"{name}.jsonl" for name in ("train", "test", "other"))
+    write_tasks(train, [task(LONG, "[9], 9", "(0, 0)")])
+    write_tasks(test, [task(LONG, "[3, 4], 1", "(0, 1)")])
+    write_tasks(other, [numbered(4)])
+    items = write_tasks(tmp_path / "items.jsonl", [{"code": LONG}])
+    config = quiet(
+        seeds="none", extra_files=[str(train)], probe_files=[str(test)], evaluation_files=[str(items)]
+    )
+    told = r"no usable task: 1 read, .*; rows of one program belong on one side: .* by programs, not by rows"
+    with pytest.raises(DataError, match=told):
+        consolidate(run, 1, replace(config, probe_files=[str(test), str(other)]))
+
+    write_tasks(train, [task(LONG, "[9], 9", "(0, 0)"), numbered(5)])
+    assert "by programs, not by rows" in consolidate(RunDir(tmp_path / "in part"), 1, config).sentence
+
+    write_tasks(test, [numbered(1)])
+    write_tasks(items, [{"code": numbered(2).code}])
+    assert consolidate(run, 1, config).tasks == 2
+    assert probe_files(run) == list(run.probes.glob("*.jsonl")) == [run.probes / "test.jsonl"]
+    write_tasks(test, [numbered(3)])  # from now on they stay, also where the pool is gone
+    shutil.rmtree(run.pool)
+    consolidate(run, 1, config)
+    assert next(read_jsonl(run.probes / "test.jsonl"))["snippet"] == numbered(1).code
+
+
 def test_evaluation_files_are_checked_around_each_cycle(run: RunDir, tmp_path: Path) -> None:
     items = write_tasks(
         tmp_path / "heldout.jsonl", [{"question": "?", "solution": {"text": f"```python\n{LONG}```"}}]
     )
     config = quiet(evaluation_files=[str(items)])
-    prepare_probes(run, config)
+    consolidate(run, 1, config)
     check_evaluation_files(run, config)
     items.write_text(items.read_text() + "{}\n")
     with pytest.raises(
