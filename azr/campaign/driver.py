@@ -20,6 +20,7 @@ from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
 from azr.campaign.identity_check import settle_identity
+from azr.campaign.known_probes import tell_known_probes
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import open_campaign
@@ -85,6 +86,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                 for sentence in filter(None, [note, *told]):
                     ctx.say(sentence)
                 _tell_changes(ctx, changed)
+                tell_known_probes(ctx)
                 status = _run(ctx)
             say_the_end(run, ctx.state)
             return EXIT_INTERRUPTED if signals.asked == "SIGINT" and status == EXIT_DONE else status

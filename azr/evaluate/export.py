@@ -33,11 +33,17 @@ from azr.evaluate.weights import require_new_folder, write_model_folder
 from azr.models.exported import EXPORT_RECORD, earlier_runs, record_programs, recorded_programs
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import asked_alike, asked_otherwise, control_words, trained_under
+from azr.run.asked_otherwise import (
+    asked_alike,
+    asked_otherwise,
+    control_words,
+    solver_alone_words,
+    trained_under,
+)
 from azr.run.checkpoints import Checkpoint, reading
 from azr.run.identity import base_records
 from azr.run.protocol import MetricsRecord, read_metrics
-from azr.run.records import Incident, read_log
+from azr.run.records import KNOWN_PROBES, Incident, read_log
 from azr.run.rundir import RunDir
 from azr.selfplay.rows import PromptRow
 from azr.system.files import write_json_atomic, write_text_atomic
@@ -118,8 +124,13 @@ def _export(
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),
         "trained_under": _trained_under(run, checkpoint.step, config.train.control),
+        "solver_alone_steps": _solver_alone(run, checkpoint.step, config),
+        "known_probes": " ".join(
+            item.cause for item in read_log(Incident, run.incidents) if item.kind == KNOWN_PROBES
+        ),
     }
-    if told := control_words(record["trained_under"]):
+    alone = solver_alone_words(record["solver_alone_steps"], checkpoint.step)
+    for told in filter(None, (control_words(record["trained_under"]), alone, record["known_probes"])):
         say(told)
     write_json_atomic(unchecked / EXPORT_RECORD, record)
     before, missing = recorded_programs(base_records(run))
@@ -181,6 +192,14 @@ def _trained_under(run: RunDir, last: int, now: str) -> dict[str, int]:
     """``azr.run.asked_otherwise.trained_under`` of the steps that made the checkpoint of step ``last``."""
     steps = [(item.cycle, item.attempt) for item in read_metrics(run) if 0 < item.step <= last]
     return trained_under(steps, read_log(Incident, run.incidents), now) or {now: last}
+
+
+def _solver_alone(run: RunDir, last: int, config: Config) -> int:
+    """How many of the steps that made the checkpoint of step ``last`` asked for no proposals."""
+    steps = [item.values for item in read_metrics(run) if 0 < item.step <= last]
+    asked = [values[names.PROPOSED] for values in steps if names.PROPOSED in values]
+    alone = sum(count == 0 for count in asked) if asked else last * (not config.selfplay.train_propose)
+    return last if alone == len(asked) > 0 else alone
 
 
 def _prompt_format(folder: Path, config: Config, say: Callable[[str], None]) -> PromptFormat | None:

@@ -13,7 +13,7 @@ from azr.evaluate.prompt_format import PromptFormat, snippet
 from azr.evaluate.texts import filled
 from azr.models.hub import HubName
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import control_words
+from azr.run.asked_otherwise import control_words, solver_alone_words
 from azr.run.protocol import MetricsRecord
 from azr.system.imports import installed_version
 from azr.tasks import Task
@@ -51,6 +51,8 @@ def model_card(
         prompt_format: the prompt of training; None where the run's frame is not known any more.
     """
     under = record.get("trained_under") or {config.train.control: record["step"]}
+    alone = record.get("solver_alone_steps", 0 if config.selfplay.train_propose else record["step"])
+    proposed = alone < record["step"]
     base, earlier = shown_model(str(record["base_model"])), record.get("earlier_runs") or []
     front = {
         "library_name": "transformers",
@@ -66,13 +68,15 @@ def model_card(
         front=yaml_text(front),
         name=name,
         base=base,
-        play=config.selfplay,
+        proposed=proposed,
+        alone=solver_alone_words(alone, record["step"]),
         control=min(under) if len(under) == 1 else "none",
+        known_probes=record.get("known_probes") or "",
         mixed=control_words(under) if len(under) > 1 else "",
         record=record,
         recorded=record.get("recorded") or {},
         measured=record.get("measured"),
-        facts=_facts(record, config, base, earlier),
+        facts=_facts(record, config, base, earlier, proposed=proposed),
         scores=_scores(record, records),
         prompt_format=prompt_format,
         program=snippet(prompt_format, name) if prompt_format else "",
@@ -80,14 +84,18 @@ def model_card(
 
 
 def _facts(
-    record: Mapping[str, Any], config: Config, base: str, earlier: Sequence[Mapping[str, Any]]
+    record: Mapping[str, Any],
+    config: Config,
+    base: str,
+    earlier: Sequence[Mapping[str, Any]],
+    *,
+    proposed: bool,
 ) -> dict[str, str]:
     train, play, model, files = config.train, config.selfplay, config.model, config.data.extra_files
     content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
     quantised = "quantised to int4, " if model.base_format == "int4" else ""
     trained = f"{quantised}LoRA rank {model.lora_rank}, merged" if model.lora_rank else "all weights trained"
     runs = [f"step {run['step']} of a run from `{shown_model(run['base_model'])}`" for run in earlier]
-    roles = "proposed and solved" if play.train_propose else "solved only"
     extra = f" and the tasks of {len(files)} user file(s)" if files else ""
     versions = {name: installed_version(name) for name in _PACKAGES}
     return {
@@ -95,7 +103,7 @@ def _facts(
         **({"The base model is": ", ".join(runs)} if runs else {}),
         "Training steps": f"{record['step']} (cycle {record.get('cycle') or 1}), one optimizer step each "
         f"on {play.batch_size} rows per stream",
-        "Task types": f"{', '.join(play.task_types)} ({roles})",
+        "Task types": f"{', '.join(play.task_types)} ({'proposed and solved' if proposed else 'solved only'})",
         "Human data": f"none beyond the seed programs{extra}; all else was written by the model and verified by running it",
         "Rules": f"`selfplay.variant: {play.variant}`, advantage `{play.advantage_mode}`, {play.difficulty_samples} difficulty samples",
         "Optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}, master weights {train.master_dtype}",

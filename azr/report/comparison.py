@@ -15,7 +15,7 @@ from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, signed
-from azr.report.verdict import ProbeChange, control_of, deciding_change
+from azr.report.verdict import ProbeChange, caveats_of, deciding_change
 from azr.report.versions import read_versions
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import ASKED_BY
@@ -53,7 +53,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
             f"These runs were asked or graded in other ways ({keys}), so their scores do not compare with each other."
         )
     warnings.append(_measured(labels, summaries))
-    warnings += [f"{label}: {told}" for label, each, _ in named if (told := control_of(each))]
+    warnings += [f"{label}: {told}" for label, each, _ in named if (told := caveats_of(each))]
     page = {
         "names": labels,
         "headline": _headline(labels, summaries),

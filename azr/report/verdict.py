@@ -23,8 +23,14 @@ from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import Place, asked_otherwise, control_words, trained_under
-from azr.run.records import SHRINKING
+from azr.run.asked_otherwise import (
+    Place,
+    asked_otherwise,
+    control_words,
+    solver_alone_words,
+    trained_under,
+)
+from azr.run.records import KNOWN_PROBES, SHRINKING
 from azr.run.rundir import RunDir
 from azr.system.files import read_json
 from azr.tasks import CORE_TASK_TYPES
@@ -194,17 +200,24 @@ def judge_run(summary: RunSummary, stats: TaskStats) -> Verdict:
 
 
 def headline(summary: RunSummary) -> tuple[str, Tone]:
-    """Did it learn? The answer of one sentence, with another one where a control was trained, and whether it is good news."""
+    """Did it learn? The answer of one sentence, with what has to be known beside it, and whether it is good news."""
     words, tone = _learned(summary)
-    return f"{words} {control_of(summary)}".strip(), tone
+    return f"{words} {caveats_of(summary)}".strip(), tone
 
 
-def control_of(summary: RunSummary) -> str:
-    """Which steps were trained under a control, as a sentence; empty where none was."""
+def caveats_of(summary: RunSummary) -> str:
+    """In sentences: which steps were trained under a control, or as solver alone, and whether the model knew some of the
+    probes before the run; empty where nothing of this is so."""
     table, now = summary.table, lookup(summary.config, "train.control")
     trained = table.steps > 0
     places = zip(table.cycles[trained].tolist(), table.attempts[trained].tolist(), strict=True)
-    return control_words(trained_under(places, summary.incidents, str(now or "none")))
+    asked = table.column(names.PROPOSED)[trained]
+    told = [
+        control_words(trained_under(places, summary.incidents, str(now or "none"))),
+        solver_alone_words(int((asked == 0).sum()), int(np.isfinite(asked).sum())),
+        *(item.cause for item in summary.incidents if item.kind == KNOWN_PROBES),
+    ]
+    return " ".join(filter(None, told))
 
 
 def _learned(summary: RunSummary) -> tuple[str, Tone]:

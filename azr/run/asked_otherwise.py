@@ -59,3 +59,13 @@ def control_words(under: Mapping[str, int]) -> str:
     )
     told = "so its figures are neither those of the full game nor those of a control"
     return f"Of the {sum(under.values()):,} steps, {parts}, {told}." if parts else ""
+
+
+def solver_alone_words(alone: int, steps: int) -> str:
+    """What was trained in ``steps``, of which so many asked for no proposals; empty where all of them did, or none."""
+    if not 0 < alone < steps:
+        return ""
+    return (
+        f"Of the {steps:,} steps, {alone:,} trained the solver alone, without proposals (selfplay.train_propose=false, or "
+        "selfplay.solve_only_steps)."
+    )

@@ -72,6 +72,9 @@ again, a copied folder): no faults."""
 SHRINKING = "shrinking"
 """Kind of incident: the thoughts of a solve stream collapsed. ``details["kept_step"]`` is a checkpoint from before it."""
 
+KNOWN_PROBES = "known probes"
+"""Kind of incident: the model that the run began with had been trained on some of the run's probe tasks."""
+
 
 @dataclass(frozen=True)
 class Incident:

@@ -670,7 +670,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     """Exported after the run had been continued with other lengths, a step from before was "not the same model"; the card of
     a step from after set its score beside one from before."""
     for attempt, step in ((1, 3), (2, 5)):
-        scores = {"probe/all/accuracy": 0.1 * step, "probe/tasks": 10.0}
+        scores = {"probe/all/accuracy": 0.1 * step, "probe/tasks": 10.0, "data/proposed": 0.0}
         append_metrics(run, MetricsRecord(step=step, cycle=1, attempt=attempt, unix_s=9.0, values=scores))
     told = "rollout.max_response_tokens 128 -> 24"
     incident = {
@@ -680,7 +680,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
         "attempt": 1,
         "asked_otherwise": told,
     }
-    append_jsonl(run.incidents, [incident])
+    append_jsonl(run.incidents, [incident, {"kind": "known probes", "cause": "2 of 9 known."}])
     append_jsonl(run.shard(1), read_jsonl(run.probes / "probes.jsonl"))
     model = random_model()
     save_checkpoint(run, 3, model.state_dict(), model.config)
@@ -690,7 +690,9 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     export_model(run, tmp_path / "out", ExportOptions(step="3", dtype="float32"), said.append)
     assert any(f"recorded 30.0%, but asked otherwise ({told})" in line for line in said)
     assert any("A control experiment (train.control=format_only)" in line for line in said)
-    assert json.loads((tmp_path / "out" / "azr.json").read_text())["trained_under"] == {"format_only": 3}
+    record = json.loads((tmp_path / "out" / "azr.json").read_text())
+    assert record["trained_under"] == {"format_only": 3} and record["solver_alone_steps"] == 3
+    assert record["known_probes"] == "2 of 9 known." and "2 of 9 known." in said
     assert recorded_programs(tmp_path / "out") == (trained_programs([run]), []) != (frozenset(), [])
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
     records, since = export._asked_alike(run, after)

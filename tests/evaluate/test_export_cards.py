@@ -54,6 +54,32 @@ def test_the_card_of_a_control_in_part_says_so() -> None:
         assert said in model_card(record | {"trained_under": under}, Config(), [], "mine")
 
 
+@pytest.mark.parametrize("at_last", [True, False])
+def test_the_card_of_a_run_that_solved_alone_in_part_says_so(*, at_last: bool) -> None:
+    """It was one or the other, by the configuration of the end."""
+    settings = Config(selfplay=SelfPlayConfig(train_propose=not at_last))
+    record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(settings)}
+    for alone, said, facts in (
+        (
+            2,
+            "\n\n**The solver alone in part**: Of the 5 steps, 2 trained the solver alone, w",
+            "proposed and solved)",
+        ),
+        (5, "It proposed none.\n\n## Training", "(solved only)"),
+        (0, "reinforcement learning.\n\n## Training", "proposed and solved)"),
+    ):
+        card = model_card(record | {"solver_alone_steps": alone}, settings, [], "mine")
+        assert said in card and facts in card and ("proposed small" in card) is (alone < 5)
+
+
+def test_the_card_of_a_run_whose_probes_its_start_knew_says_so() -> None:
+    record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(Config())}
+    record |= {"recorded": {"probe/all/accuracy": 0.5, "probe/tasks": 9.0}, "known_probes": "3 of 9 known."}
+    card = model_card(record, Config(), [], "mine")
+    assert "frozen probe tasks, never trained on in this run:" in card
+    assert "Not measured again on this folder.\n\n3 of 9 known.\n\n## Use" in card
+
+
 @pytest.mark.parametrize(
     ("sources", "said"),
     [

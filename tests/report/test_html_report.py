@@ -30,6 +30,7 @@ from azr.report.transcripts import MAX_SHOWN, Transcript, evenly_spaced, read_sa
 from azr.report.verdict import judge_run
 from azr.report.versions import collect_versions, write_versions
 from azr.run import metric_names as names
+from azr.run.records import KNOWN_PROBES
 from azr.run.rundir import RunDir, told_apart
 from azr.run.start_record import START_FILE, StartPart, TimeMark
 from azr.system.files import append_jsonl, write_json_atomic
@@ -185,12 +186,14 @@ def test_the_headline_follows_the_interval(
     assert " A control experiment (train.control=shuffled_rewards): it means" in verdict.headline
 
 
-def test_a_control_that_was_switched_on_and_off_is_in_the_headline(tmp_path: Path) -> None:
-    """The configuration of the end says nothing of it, and the page of the run's change did not either."""
+def test_what_was_trained_for_a_part_of_the_run_is_in_the_headline(tmp_path: Path) -> None:
+    """The configuration of the end says nothing of a control or a role that was switched on and off, and nothing of probes that
+    the model knew before the run."""
     run = RunDir(tmp_path / "part")
     run.root.mkdir()
     lines = [
-        {"step": step, "cycle": cycle, "attempt": attempt, "unix_s": 1.0, "values": {names.STEP_SECONDS: 1.0}}
+        {"step": step, "cycle": cycle, "attempt": attempt, "unix_s": 1.0}
+        | {"values": {names.STEP_SECONDS: 1.0} | ({names.PROPOSED: 8.0 * (step != 3)} if step else {})}
         for step, cycle, attempt in ((0, 1, 1), (1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 2, 2), (5, 2, 3))
     ]
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -204,11 +207,14 @@ def test_a_control_that_was_switched_on_and_off_is_in_the_headline(tmp_path: Pat
         | {"cycle": cycle, "attempt": attempt}
         for cycle, attempt, change in changes
     ]
+    incidents.append({"kind": KNOWN_PROBES, "cause": "3 of 9 are known.", "action": "Take others."})
     run.incidents.write_text("".join(json.dumps(item) + "\n" for item in incidents))
     write_config(run.config, Config())
     told = (
         "Of the 5 steps, 2 were trained under train.control=format_only and 1 was trained under "
-        "train.control=shuffled_rewards, so its figures"
+        "train.control=shuffled_rewards, so its figures are neither those of the full game nor those of a control. "
+        "Of the 5 steps, 1 trained the solver alone, without proposals (selfplay.train_propose=false, or "
+        "selfplay.solve_only_steps). 3 of 9 are known."
     )
     assert told in judge_run(read_summary(run.root), read_task_stats(run.root, 1)).headline
     other = shutil.copytree(run.root, tmp_path / "other")
