@@ -1,5 +1,5 @@
-"""The report's first words: did it learn, on what evidence, and what to do next. Pure; every sentence carries
-its numbers.
+"""The report's first words: did it learn, and on what evidence (``azr.report.advice`` says what to do next). Pure; every
+sentence carries its numbers.
 
 Self-play reward is not evidence: the proposer is paid for tasks that the solver sometimes fails, so its
 training accuracy stays near a set-point while both get better. Only the frozen probes can say that a model
@@ -10,18 +10,17 @@ last, two-sided, at 1 % (docs/report.md).
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from azr.commands import command
 from azr.errors import DataError
+from azr.report.advice import advice
 from azr.report.series import Z_99, difference_interval
 from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
-from azr.report.text import duration, interval_points, number, percent, points, shown_path
+from azr.report.text import duration, interval_points, percent, points
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import (
     Place,
@@ -30,22 +29,11 @@ from azr.run.asked_otherwise import (
     solver_alone_words,
     trained_under,
 )
-from azr.run.records import KNOWN_PROBES, SHRINKING
+from azr.run.records import KNOWN_PROBES
 from azr.run.rundir import RunDir
 from azr.system.files import read_json
 from azr.tasks import CORE_TASK_TYPES
 from azr.wording import counted
-
-LOW_VALID = 0.2
-HIGH_EXTREMES = 0.8
-LOW_NOVELTY = 0.1
-HIGH_REPETITION = 0.1
-"""Of the latest programs, those that a new one resembles: 1 % at first and 20 % at the end of the one run that is known to
-have drifted (docs/results.md); 2 to 6 % in six steps of a default run with the bundled model."""
-HIGH_WAIT = 0.35
-"""Share of the generation phase that a response waits for the sandbox."""
-TAIL = 20
-FEW_STEPS = 100
 
 
 class Tone(str, Enum):
@@ -196,7 +184,9 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
 
 def judge_run(summary: RunSummary, stats: TaskStats) -> Verdict:
     words, tone = headline(summary)
-    return Verdict(words, tone, tuple(_evidence(summary, stats)), tuple(_advice(summary, stats)))
+    change = deciding_change(summary)
+    next_steps = advice(summary, stats, is_unclear=change is not None and change.word == "no clear change")
+    return Verdict(words, tone, tuple(_evidence(summary, stats)), tuple(next_steps))
 
 
 def headline(summary: RunSummary) -> tuple[str, Tone]:
@@ -338,80 +328,3 @@ def _format_change(summary: RunSummary) -> str:
     if _otherwise(summary, int(table.steps[first]), int(table.steps[last])):
         return f"{formats}; {given} (not comparable)."
     return f"{formats}; {given}. Only the second is a gain in reasoning."
-
-
-def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
-    table = summary.table
-    lines = []
-    if summary.status is RunStatus.EMPTY:
-        return ["Start a run: `python azr_single_gpu_pipeline.py`"]
-    if summary.status is RunStatus.INTERRUPTED:
-        lines.append("No driver is running. Run the same command again; it resumes from the last checkpoint.")
-    if summary.status is RunStatus.FAILED:
-        lines.append(
-            "Read the last incident and the end of its trainer.log, then run the same command again; it resumes where it failed."
-        )
-    lines += [f"{item.cause} {item.action}" for item in summary.faults if item.kind == SHRINKING]
-    change = deciding_change(summary)
-    if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
-        lines.append(
-            f"Only {counted(table.trained, 'step')} so far. Published runs improve over hundreds; this one shows that everything works."
-        )
-    if len(table) and not table.has(names.PROBE_ALL):
-        lines.append(
-            "No probe score was logged. Without frozen probes nobody can say whether the model learned."
-        )
-    for task_type in CORE_TASK_TYPES:
-        if table.last(names.buffer_size(task_type)) == 1:  # the identity task, where none was given
-            lines.append(
-                f"All rows of solve-{task_type.value} ask one and the same task: its buffer has no other. Give {task_type.value} tasks "
-                "(`data.extra_files`), or leave the type out (`selfplay.task_types`)."
-            )
-        valid = table.tail_mean(names.valid(task_type), TAIL)
-        if valid is not None and valid < LOW_VALID:
-            lines.append(
-                f"Only {percent(valid, 0)} of the {task_type.value} proposals have been valid lately. Look at the rejection reasons; a "
-                "larger or instruction-tuned model, or the frame that fits it (`selfplay.frame`), helps most."
-            )
-    novelty = table.tail_mean(names.NOVELTY, TAIL)
-    if novelty is not None and novelty < LOW_NOVELTY:
-        remedy = "Add seeds (`data.extra_files`) or more references (`selfplay.references`)."
-        lines.append(f"Only {percent(novelty, 0)} of the valid proposals are new. {remedy}")
-    before, now = table.head_mean(names.REPETITION, TAIL), table.tail_mean(names.REPETITION, TAIL)
-    if before is not None and now is not None and now > max(HIGH_REPETITION, 2 * before):
-        lines.append(
-            f"A new program resembles {percent(now, 0)} of the latest ones, and {percent(before, 0)} in the first steps: the tasks drift "
-            "into one kind of exercise. Read them in the transcripts. A lower `train.learning_rate` was not seen to do so, and "
-            "`selfplay.repetition_penalty=2` is meant against it."
-        )
-    known = stats.accuracies[np.isfinite(stats.accuracies)][-500:]
-    if len(known) >= 50:
-        extremes = float(((known <= 0) | (known >= 1)).mean())
-        if extremes > HIGH_EXTREMES:
-            lines.append(
-                f"{percent(extremes, 0)} of the latest tasks are always or never solved, so most proposals teach nothing about difficulty."
-            )
-    mismatch = table.tail_mean(names.MISMATCH, TAIL)
-    if mismatch is not None and mismatch > summary.mismatch_limit:
-        size = f"{number(mismatch)} on token probabilities (red line {summary.mismatch_limit:g})"
-        lines.append(f"Engine and trainer disagree by {size}; see docs/troubleshooting.md.")
-    wait, generate = (table.tail_mean(name, TAIL) for name in (names.SANDBOX_WAIT, names.seconds("generate")))
-    if wait is not None and generate and wait > HIGH_WAIT * generate:
-        lines.append(
-            f"A response waits {duration(wait)} for its programs, out of {duration(generate)} of generation: more sandbox processes "
-            "(`sandbox.workers`) would help if there are cores to spare."
-        )
-    if summary.status is RunStatus.FINISHED and table.trained:
-        root = shown_path(summary.root)
-        model, tasks = (shlex.quote(f"{summary.name}-{what}") for what in ("model", "tasks"))
-        which, option = ("best", "") if table.has(names.PROBE_ALL) else ("latest", " --step latest")
-        suite = "humaneval" if RunDir(summary.root).lacks_probes else "probes"
-        lines.append(
-            f"Measure the {which} checkpoint against the start: `{command('evaluate')} {root}@0 {root}@{which} --suite {suite}`"
-        )
-        lines.append(f"Take the model home: `{command('export')} {root}{option} --out {model}`")
-        lines.append(f"Take the tasks home: `{command('export')} {root} --out {tasks} --tasks`")
-        others = ("campaign.hours", "campaign.max_flat_cycles")
-        limit = next((key for key in others if key in summary.sentence), "campaign.cycles")
-        lines.append(f"To continue, raise `{limit}` and run the same command again.")
-    return lines
