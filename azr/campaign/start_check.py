@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from azr.budget.advice import CLOSE_THEM, card_in_use, file_limit, require_fit
@@ -17,7 +18,7 @@ from azr.data.check import require_readable
 from azr.data.guard import bare_name, probe_names
 from azr.data.sources import configured_files
 from azr.errors import BudgetError, ConfigError, RunError
-from azr.run.identity import kept_keys
+from azr.run.identity import kept_keys, read_identity
 from azr.run.metric_names import probe_metric, verdict
 from azr.run.rundir import RunDir, is_run
 from azr.system.control_groups import process_limit
@@ -25,6 +26,7 @@ from azr.system.disks import missing_disk
 from azr.system.hardware import Machine, detect, device_for
 from azr.system.imports import require_engine
 from azr.system.shared_memory import no_shared_memory
+from azr.train.base_model import at_its_commit
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0
@@ -56,9 +58,10 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     require_readable(config.data, run)
     require_verdict_probes(config)
     require_scores(config, run)
-    is_here = local_folder(config.model.path) is not None
+    path = at_its_commit(config.model.path, read_identity(run))
+    asked, is_here = replace(config, model=replace(config.model, path=path)), local_folder(path) is not None
     if is_here:
-        require_usable_model(config)  # before its size, which a model of another kind does not tell
+        require_usable_model(asked)  # before its size, which a model of another kind does not tell
     kept = kept_keys(run)
     judged = require_fit(config, machine, run.root.parent, kept)
     if not run.state.exists():  # else its own old trainer may hold the card, which the driver ends first
@@ -71,7 +74,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_processes(process_limit())
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:
-        require_usable_model(config)
+        require_usable_model(asked)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent, kept)
         require_file_size(config, machine)

@@ -12,6 +12,7 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ModelError
+from azr.models.hub import HubName
 from azr.models.model_hash import hash_model
 from azr.prompts import load_frame
 from azr.run.identity import RunIdentity, read_identity
@@ -23,22 +24,29 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
     """What a run with this configuration is made of. A hub model is fetched if need be.
 
     Args:
-        recorded: of the run that is to be resumed; a hub name then means the commit that the run began with, while
-            that is in the cache.
+        recorded: of the run that is to be resumed; a hub name then means the commit that the run began with.
 
     Raises:
         ModelError: the model cannot be found or read.
     """
-    if (
-        recorded is not None
-        and recorded.model == config.model.path
-        and local_folder(config.model.path) is None
-    ):
+    path = config.model.path
+    if recorded is not None and recorded.model == path and local_folder(path) is None:
         folder = folder_on_disk(recorded.folder)
         if folder is not None and hash_model(folder) == recorded.content:
             return RunIdentity.of(config, folder, recorded.content)
-    folder = local_model_folder(config.model.path)
+        path = at_its_commit(path, recorded)
+    folder = local_model_folder(path)
     return RunIdentity.of(config, folder, hash_model(folder))
+
+
+def at_its_commit(path: str, recorded: RunIdentity | None) -> str:
+    """``org/name@commit`` of a hub name that a run began with: its branch may have moved on, and the cache may have been
+    cleared. Any other path as it is."""
+    name = HubName.parse(path)
+    folder = Path(recorded.folder) if recorded and recorded.model == path else Path()
+    if name is None or folder.parent.name != "snapshots" or local_folder(path) is not None:
+        return path
+    return f"{name.name}@{folder.name}"
 
 
 def base_folder(run: RunDir, config: Config) -> Path:
@@ -54,7 +62,9 @@ def base_folder(run: RunDir, config: Config) -> Path:
     if identity is None:
         return local_model_folder(config.model.path)
     looked: dict[str, str] = {}
-    for path in (identity.folder, config.model.path, identity.model):
+    for path in dict.fromkeys(
+        (identity.folder, at_its_commit(config.model.path, identity), at_its_commit(identity.model, identity))
+    ):
         try:
             folder = local_model_folder(path)
             found = hash_model(folder)

@@ -353,10 +353,19 @@ def test_a_run_keeps_the_commit_it_began_with_when_its_branch_moves(
     require_same_run(run, config)
     assert settle_identity(run, config) == "" and base_folder(run, config) == hub / "snapshots" / OLD
     shutil.rmtree(hub / "snapshots" / OLD)
-    with pytest.raises(RunError, match=f"model.path: {name} .content .* at its start, {name} .content"):
+    # the cache was cleared: the branch, which holds another model now, is no help, nor is the advice to fetch it
+    told = (
+        rf"model\.path=org/tiny@{OLD}: .*not in the local cache.* \(`hf download org/tiny --revision {OLD}`\)"
+    )
+    with pytest.raises(ModelError, match=told):
         settle_identity(run, config)
-    with pytest.raises(ModelError, match="that model is no longer there"):
+    with pytest.raises(ModelError, match=told):
+        require_startable(config, NO_CARD, run)
+    with pytest.raises(ModelError, match=rf"that model is no longer there: .*--revision {OLD}"):
         base_folder(run, config)
+    copy_of_tiny(hub / "snapshots" / OLD)
+    require_startable(config, NO_CARD, run)
+    assert settle_identity(run, config) == ""
 
 
 def test_the_same_model_under_another_name_of_the_hub_goes_on(run: RunDir, hub: Path) -> None:
