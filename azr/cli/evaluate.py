@@ -34,7 +34,8 @@ from collections.abc import Sequence
 from azr.cli import command_parser
 from azr.cli.numbers import above_zero, count, share, zero_or_more
 from azr.config.paths import at_home
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
+from azr.evaluate.options import Options
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
 from azr.prompts import SHIPPED_FRAMES

@@ -20,12 +20,13 @@ from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine import prompt_limit
-from azr.evaluate.evaluation import Options, evaluate_suite
+from azr.evaluate.evaluation import evaluate_suite
 from azr.evaluate.export_cards import model_card
 from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.gpu_lock import lock_folder
 from azr.evaluate.items import Item
 from azr.evaluate.models import ask_record, find_checkpoint, of_folder, probe_scores
+from azr.evaluate.options import Options
 from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite

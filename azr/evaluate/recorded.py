@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from azr.errors import DataError
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import ConfigError, DataError
+from azr.evaluate import models
 from azr.evaluate.answers import Answer
-from azr.evaluate.items import Item
+from azr.evaluate.code_suite import CodeSuite, of_whole_programs
+from azr.evaluate.doubts import doubts_of_answers, doubts_of_references
+from azr.evaluate.items import Item, Speaker, evenly, folder_name
+from azr.evaluate.options import Options
+from azr.evaluate.results import write_scores
+from azr.evaluate.scoring import Scores, judge_all, score
 from azr.evaluate.suite_records import placed_records, shown_fields
+from azr.evaluate.suites import build_suite, sandbox_config, styles_of
+from azr.sandbox import Sandbox
 
 ID_FIELDS = ("id", "task_id", "item_id")
 """The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
@@ -30,6 +39,58 @@ class Recorded:
     """Each says whether the length limit ended it, as our own answers.jsonl does."""
     notes: tuple[str, ...] = ()
     """For the table: items that have more answers than others."""
+
+
+def judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:
+    """Recorded answers to one suite, judged, with their verdicts and scores on the disk.
+
+    Raises:
+        ConfigError: they cannot be read as the options say.
+        DataError: the file is none of such answers.
+    """
+    assert options.answers is not None
+    config = SelfPlayConfig(frame=options.frame) if options.frame else SelfPlayConfig()
+    # answers come without their prompts: native ones are read as continuations of plain text, as the
+    # reference harness has them
+    if len(options.styles) > 1:
+        raise ConfigError("--answers reads answers in one style; give --style once")
+    [style] = options.styles or styles_of(spec)[:1]
+    speaker = Speaker(chat=options.native_form == "chat")
+    suite = build_suite(spec, config, style=style, speaker=speaker)
+    items = evenly(suite.items, options.limit)
+    for sentence in suite.left_out:
+        say(f"{suite.name}: left out {sentence}")
+    unasked = {item.item_id for item in suite.items} - {item.item_id for item in items}
+    recorded = recorded_answers(options.answers, items, partial=options.partial, left_out=unasked)
+    _require_samples(options, recorded.answers)
+    if recorded.whole_programs:
+        if not isinstance(suite, CodeSuite) or style == "frame" or options.native_form == "chat":
+            raise ConfigError(
+                f"{options.answers}: its answers are whole programs (field 'solution'), which run as they are, without "
+                "--style frame or --native-form chat; replies that are to be read belong into the field 'completion'"
+            )
+        suite = of_whole_programs(suite)
+        say(f"{options.answers}: whole programs (field 'solution'), judged as they are")
+    answers = recorded.answers
+    with Sandbox(sandbox_config()) as sandbox:
+        judged = judge_all(suite, items, answers.values(), sandbox)
+        doubts = [*recorded.notes, *doubts_of_references(suite, items, sandbox)]
+    scores = score(suite, options.answers.stem, items, judged, options.ks)
+    scores = scores if recorded.ends else replace(scores, cut=None)
+    if style == "native" and options.native_form != "chat":
+        doubts += doubts_of_answers(suite, judged)
+    folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)
+    return write_scores(folder, {"recorded": str(options.answers)}, scores, doubts, judged, say)
+
+
+def _require_samples(options: Options, answers: Iterable[tuple[str, int]]) -> None:
+    """Raises: ConfigError: pass@k is asked for, and an item has fewer than k answers."""
+    counts = Counter(item_id for item_id, _ in answers)
+    item_id, fewest = min(counts.items(), key=lambda each: each[1])
+    if (most := max(options.ks)) > max(fewest, 1):
+        raise ConfigError(
+            f"--k {most} is the share of items of which one of {most} answers is right; {options.answers} has only {fewest} of {item_id!r}"
+        )
 
 
 def recorded_answers(

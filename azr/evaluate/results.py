@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from azr.system.files import write_bytes_atomic
+from azr.evaluate.scoring import Judged, Scores
+from azr.system.files import json_line, json_text, write_bytes_atomic
 from azr.system.locks import locked
 
 LOCK_WAIT_S = 60.0
@@ -41,6 +44,25 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
         for name, data in new.items():
             write_bytes_atomic(folder / name, data)
     return f"{folder} held other results: kept as {', '.join(sorted(kept.values()))}" if kept else ""
+
+
+def write_scores(
+    folder: Path,
+    settings: dict[str, Any],
+    scores: Scores,
+    doubts: Sequence[str],
+    judged: Sequence[Judged],
+    say: Callable[[str], None],
+) -> Scores:
+    """Verdicts and scores of one model on one suite, with what makes them doubtful, on the disk (``publish``)."""
+    scores = replace(scores, notes=[*scores.notes, *doubts])
+    files = {
+        "verdicts.jsonl": "".join(json_line(each.to_json()) for each in judged),
+        "result.json": json_text({"settings": settings, **asdict(scores)}),
+    }
+    if kept := publish(folder, files):
+        say(kept)
+    return scores
 
 
 def _next_number(folder: Path, names: Mapping[str, bytes]) -> int:

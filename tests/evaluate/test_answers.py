@@ -15,9 +15,10 @@ from run_fixture import PROBE_FILE, PROJECT, TINY, make_run
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.evaluation import Options, decoding_of, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import Item, evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
+from azr.evaluate.options import Options, decoding_of
 from azr.evaluate.scoring import judge_all, score, score_table, verdict_lines
 from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite

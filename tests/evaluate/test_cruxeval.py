@@ -12,8 +12,9 @@ import pytest
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate.cruxeval import cruxeval_suite
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import Asking
+from azr.evaluate.options import Options
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.scoring import judge_all, score
 from azr.sandbox import Sandbox

@@ -21,10 +21,11 @@ from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
 from azr.evaluate.engine_requests import Decoding, Request
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.export import ExportOptions, export_model
 from azr.evaluate.items import evenly
 from azr.evaluate.models import resolve
+from azr.evaluate.options import Options
 from azr.evaluate.suite_run import engine_model
 from azr.evaluate.tasks_suite import probe_suite
 from azr.system.files import append_jsonl, read_jsonl

@@ -27,7 +27,7 @@ from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import evaluation, export, gguf, weights
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine_worker import HashedWeights
-from azr.evaluate.evaluation import Options, each_once, evaluate
+from azr.evaluate.evaluation import each_once, evaluate
 from azr.evaluate.export import (
     ExportOptions,
     compare_with_record,
@@ -37,6 +37,7 @@ from azr.evaluate.export import (
 )
 from azr.evaluate.export_cards import model_card, shown_model
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
+from azr.evaluate.options import Options
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
 from azr.evaluate.weights import (

@@ -17,8 +17,9 @@ from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.doubts import trained_elsewhere
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.models import ModelSource, ask_record, of_folder, resolve
+from azr.evaluate.options import Options
 from azr.evaluate.tasks_suite import probe_suite
 from azr.models.exported import earlier_runs, record_programs, recorded_programs
 from azr.models.model_hash import ModelHash

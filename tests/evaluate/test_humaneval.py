@@ -12,9 +12,10 @@ import pytest
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
 from azr.evaluate.answers import Answer
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.humaneval import humaneval_suite
 from azr.evaluate.items import Asking, Speaker
+from azr.evaluate.options import Options
 from azr.evaluate.scoring import judge_all
 from azr.evaluate.suites import build_suite
 from azr.sandbox import Sandbox

@@ -9,7 +9,8 @@ import pytest
 from lost_form import ASKED, forget_the_form
 from run_fixture import TINY
 
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
+from azr.evaluate.options import Options
 from azr.evaluate.verdict import FORM, SAME
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,10 @@ from azr.errors import DataError, ModelError
 from azr.evaluate import proposals
 from azr.evaluate.answers import Answer
 from azr.evaluate.engine import prompt_limit
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import evenly, everything_fits, suite_fingerprint
 from azr.evaluate.models import ask_record, of_folder
+from azr.evaluate.options import Options
 from azr.evaluate.proposals import REQUESTS_PER_TYPE, proposal_suite
 from azr.evaluate.scoring import judge_all, legend, score, score_table
 from azr.evaluate.suites import build_suite

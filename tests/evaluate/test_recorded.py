@@ -16,8 +16,9 @@ from run_fixture import PROBE_FILE
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError, SandboxError
 from azr.evaluate.code_suite import CodeSuite
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import everything_fits
+from azr.evaluate.options import Options
 from azr.evaluate.proposals import proposal_suite
 from azr.evaluate.tasks_suite import probe_suite
 

@@ -14,7 +14,8 @@ from run_fixture import PROJECT
 
 from azr.errors import RunError
 from azr.evaluate import results
-from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.evaluation import evaluate
+from azr.evaluate.options import Options
 from azr.evaluate.results import publish
 
 
