@@ -81,6 +81,8 @@ STREAMS = tuple(
     Stream(role, task_type) for task_type in CORE_TASK_TYPES for role in (Role.PROPOSE, Role.SOLVE)
 )
 """The six streams in the published order: each task type proposes, then solves."""
+ALL_STREAMS = tuple(Stream(role, task_type) for task_type in TaskType for role in (Role.PROPOSE, Role.SOLVE))
+"""The same with those of error prediction, which a run may add."""
 
 
 @dataclass(frozen=True)

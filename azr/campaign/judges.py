@@ -36,7 +36,7 @@ from azr.config.monitor import MonitorConfig
 from azr.run import metric_names as names
 from azr.run.protocol import MetricsRecord
 from azr.run.records import SHRINKING, MachineSample
-from azr.tasks import STREAMS, Role
+from azr.tasks import ALL_STREAMS, Role
 
 LEAK_SAMPLES = 20
 """Memory samples that a leak is judged on."""
@@ -254,7 +254,9 @@ def _collapse(records: Sequence[MetricsRecord], rules: MonitorConfig, series: _S
 
 
 def _stream_mean(record: MetricsRecord, what: str) -> float | None:
-    values = [record.values[name] for stream in STREAMS if (name := f"{stream.name}/{what}") in record.values]
+    values = [
+        record.values[name] for stream in ALL_STREAMS if (name := f"{stream.name}/{what}") in record.values
+    ]
     return float(np.mean(values)) if values else None
 
 
@@ -262,7 +264,7 @@ def _shrinking(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgem
     """Said once, at the step at which it shows: not again while it is in the window."""
     told: list[str] = []
     onsets: list[int] = []
-    for stream in (stream.name for stream in STREAMS if stream.role is Role.SOLVE):
+    for stream in (stream.name for stream in ALL_STREAMS if stream.role is Role.SOLVE):
         both = (f"{stream}/response_tokens_mean", names.accuracy(stream))
         known = [
             item for item in records if all(math.isfinite(item.values.get(name, math.nan)) for name in both)

@@ -21,7 +21,7 @@ from azr.run import metric_names as names
 from azr.run.asked_otherwise import ASKED_BY
 from azr.run.rundir import RunDir, told_apart
 from azr.system.files import file_hash
-from azr.tasks import CORE_TASK_TYPES, STREAMS
+from azr.tasks import ALL_STREAMS, TaskType
 
 MAX_RUNS = 8
 
@@ -32,10 +32,10 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     colours = itertools.cycle(range(MAX_RUNS))
     named = list(zip(labels, summaries, colours, strict=False))
     tables = [(label, summary.table, colour) for label, summary, colour in named]
-    probes = [("all", names.PROBE_ALL), *((t.value, names.probe_metric(t)) for t in CORE_TASK_TYPES)]
+    probes = [("all", names.PROBE_ALL), *((t.value, names.probe_metric(t)) for t in TaskType)]
     learning = [_panel(tables, f"Probe accuracy: {label}", name, probe=True) for label, name in probes]
-    streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
-    valid = [(f"{t.value}: valid proposals", names.valid(t)) for t in CORE_TASK_TYPES]
+    streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in ALL_STREAMS]
+    valid = [(f"{t.value}: valid proposals", names.valid(t)) for t in TaskType]
     tasks = [_panel(tables, label, name, share=True) for label, name in valid]
     tasks.append(_panel(tables, "Tasks accepted per step", names.ACCEPTED))
     tasks.append(_panel(tables, "Novelty", names.NOVELTY, share=True))

@@ -32,7 +32,6 @@ from azr.run.records import from_json
 from azr.run.rundir import RunDir
 from azr.run.start_record import SHOWN_S, TimeShares
 from azr.system.files import refuse_foreign, write_text_atomic
-from azr.tasks import STREAMS
 from azr.wording import counted
 
 TAIL = 20
@@ -233,7 +232,7 @@ def _fact(label: str, value: str, note: str) -> dict[str, str]:
 
 def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
     table, rows = summary.table, []
-    for index, stream in enumerate(STREAMS):
+    for index, stream in enumerate(table.streams):
         reward, accuracy = names.reward(stream.name), names.accuracy(stream.name)
         if not (table.has(reward) or table.has(accuracy)):
             continue

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from azr.run import metric_names as names
 from azr.run.protocol import MetricsRecord, MetricsTail, effective_metrics
+from azr.tasks import ALL_STREAMS, STREAMS, Stream
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -46,6 +47,11 @@ class MetricsTable:
     def last_step(self) -> int:
         """0 before the first."""
         return int(self.steps[-1]) if len(self.steps) else 0
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The six, and those of error prediction where any step has trained them."""
+        return [each for each in ALL_STREAMS if each in STREAMS or self.has(names.reward(each.name))]
 
     def through(self, step: int) -> MetricsTable:
         """Without what came after ``step``."""

@@ -19,7 +19,7 @@ from azr.report.text import number
 from azr.run import metric_names as names
 from azr.run.records import MachineSample, read_log
 from azr.run.rundir import RunDir
-from azr.tasks import CORE_TASK_TYPES, STREAMS, Role, Stream
+from azr.tasks import Role, Stream, TaskType
 
 SHORT_S = 3 * 3600.0
 """A run up to this long has its time axis in minutes."""
@@ -88,7 +88,7 @@ def panels_of(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> M
 def _learning_panels(sheet: Sheet, summary: RunSummary) -> list[Panel | None]:
     config = summary.config
     made = "self-made tasks. Flat is normal: the tasks get harder with the solver."
-    proposals, solutions = ([stream for stream in STREAMS if stream.role is role] for role in Role)
+    proposals, solutions = ([each for each in sheet.table.streams if each.role is role] for role in Role)
 
     def by_type(streams: Iterable[Stream], metric: Callable[[str], str]) -> list[tuple[str, str, int]]:
         return [(item.task_type.value, metric(item.name), index) for index, item in enumerate(streams)]
@@ -147,7 +147,7 @@ def proposer_reward_in_words(config: dict[str, Any]) -> str:
 def _with_format_means(table: MetricsTable) -> MetricsTable:
     columns: dict[str, FloatArray] = {}
     for role in Role:
-        logged = np.stack([table.column(names.format_ok(s.name)) for s in STREAMS if s.role is role])
+        logged = np.stack([table.column(names.format_ok(s.name)) for s in table.streams if s.role is role])
         counts = np.isfinite(logged).sum(axis=0)
         means = np.nansum(logged, axis=0) / np.maximum(counts, 1)
         columns[f"format/{role.value}"] = np.where(counts > 0, means, np.nan)
@@ -156,10 +156,10 @@ def _with_format_means(table: MetricsTable) -> MetricsTable:
 
 def _probe_panel(sheet: Sheet) -> Panel | None:
     table = sheet.table
-    by_type = [(item.value, names.probe_metric(item)) for item in CORE_TASK_TYPES]
+    by_type = [(item.value, names.probe_metric(item)) for item in TaskType]
     lines = [
         Line(label, probe_curve(table, name, band=False), colour)
-        for colour, (label, name) in enumerate(by_type)
+        for colour, (label, name) in zip((0, 1, 2, 4), by_type, strict=True)  # 3 is that of all
         if table.has(name)
     ]
     if table.has(names.PROBE_ALL):
@@ -241,7 +241,7 @@ def _growth_panel(sheet: Sheet, solves_only: bool) -> Panel | None:
         return None
     total = ("accepted in total", np.cumsum(np.nan_to_num(table.column(names.ACCEPTED))), 0)
     sizes: list[tuple[str, FloatArray, int]] = [] if solves_only else [total]
-    for index, task_type in enumerate(CORE_TASK_TYPES):
+    for index, task_type in enumerate(TaskType):
         name = names.buffer_size(task_type)
         if table.has(name):
             sizes.append((f"{task_type.value} buffer", table.column(name), index + 1))

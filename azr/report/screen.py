@@ -18,7 +18,7 @@ from azr.report.summary import PHASE_WORDS, RunStatus, RunSummary
 from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
 from azr.report.verdict import deciding_change
 from azr.run import metric_names as names
-from azr.tasks import CORE_TASK_TYPES, STREAMS
+from azr.tasks import TaskType
 
 MAX_WIDTH = 100
 INCIDENT_LINES = 3
@@ -170,7 +170,7 @@ def _streams(summary: RunSummary, width: int) -> RenderableType:
     for name, columns in widths:
         side = "right" if name in ("reward", "right", "format") else "left"
         table.add_column(name, justify=side, width=columns, no_wrap=True)
-    for stream in STREAMS:
+    for stream in summary.table.streams:
         style = "cyan" if stream.role.value == "propose" else "green"
         reward, accuracy = names.reward(stream.name), names.accuracy(stream.name)
         mean = summary.table.tail_mean(reward, TAIL)
@@ -192,7 +192,7 @@ def _label(text: str) -> tuple[str, str]:
 def _tasks(summary: RunSummary, width: int) -> RenderableType:
     table = summary.table
     gained = table.total(names.ACCEPTED)
-    sizes = [table.last(names.buffer_size(task_type)) for task_type in CORE_TASK_TYPES]
+    sizes = [table.last(names.buffer_size(task_type)) for task_type in TaskType]
     known = [size for size in sizes if size is not None]
     rejections = summary.rejections()
     rejected = sum(count for _, count in rejections)
@@ -280,11 +280,15 @@ def plain_line(summary: RunSummary) -> str:
         parts.append(f"{duration(summary.step_seconds)} per step, ETA {duration(summary.eta_s)}")
     table = summary.table
     for role in ("propose", "solve"):
-        rewards = [table.last(names.reward(stream.name)) for stream in STREAMS if stream.role.value == role]
+        rewards = [
+            table.last(names.reward(stream.name)) for stream in table.streams if stream.role.value == role
+        ]
         known = [value for value in rewards if value is not None]
         if known:
             parts.append(f"{role} reward {' '.join(f'{value:+.2f}' for value in known)}")
-    right = [table.last(names.accuracy(stream.name)) for stream in STREAMS if stream.role.value == "solve"]
+    right = [
+        table.last(names.accuracy(stream.name)) for stream in table.streams if stream.role.value == "solve"
+    ]
     if any(value is not None for value in right):
         parts.append("right " + " ".join(percent(value, 0).replace("\u00a0", "") for value in right))
     if table.has(names.ACCEPTED):

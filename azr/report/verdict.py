@@ -32,7 +32,7 @@ from azr.run.asked_otherwise import (
 from azr.run.records import KNOWN_PROBES
 from azr.run.rundir import RunDir
 from azr.system.files import read_json
-from azr.tasks import CORE_TASK_TYPES
+from azr.tasks import TaskType
 from azr.wording import counted
 
 
@@ -252,7 +252,7 @@ def _learned(summary: RunSummary) -> tuple[str, Tone]:
 def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = _sampled(summary)
-    for task_type in CORE_TASK_TYPES:
+    for task_type in TaskType:
         if (change := probe_change(summary, names.probe_metric(task_type))) is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"
             lines.append(

@@ -67,13 +67,14 @@ def test_the_recorded_collapse_is_noted_once_and_the_sound_run_not() -> None:
     assert notes(recorded("cot-4"), off) == []
 
 
-def test_streams_that_collapse_at_one_step_are_one_note() -> None:
+@pytest.mark.parametrize("other", ["solve-abduction", "solve-error"])
+def test_streams_that_collapse_at_one_step_are_one_note(other: str) -> None:
     records = recorded("cot-4")
     for item in records:
         for what in ("response_tokens_mean", "accuracy"):
-            item.values[f"solve-abduction/{what}"] = item.values[f"solve-deduction/{what}"]
-    [(step, note)] = notes(records, Config())
-    assert step == 54 and "solve-deduction" in note.sentence and "solve-abduction" in note.sentence
+            item.values[f"{other}/{what}"] = item.values[f"solve-deduction/{what}"]
+    [(step, note), *_] = notes(records, Config())
+    assert step == 54 and "solve-deduction" in note.sentence and other in note.sentence
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from azr.report.charts import percent_tick, plain_number, tick_texts
 from azr.report.html import write_comparison, write_report
 from azr.report.pages import code_spans
 from azr.report.panels import proposer_reward_in_words
+from azr.report.screen import plain_line
 from azr.report.summary import read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.text import duration, points, shown_path, signed
@@ -326,6 +327,29 @@ def test_runs_that_are_asked_otherwise_are_not_compared_by_score(tmp_path, setti
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
     assert "(" in cells[1] and (cells[2] == "asked otherwise") is bool(told)
     assert (f"asked or graded in other ways ({told})" in page) is bool(told)
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_error_prediction_is_shown_where_it_is_trained(tmp_path: Path, added: bool) -> None:
+    """Its streams were in no table, curve or line."""
+    run = write_synthetic_run(tmp_path / "run", steps=6)
+    records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for record in records * added:
+        values = record["values"]
+        values |= {key.replace("deduction", "error"): number for key, number in values.items()}
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    summary = read_summary(run.root)
+    assert plain_line(summary).partition("right ")[2].partition(" |")[0].count("%") == 3 + added
+    page = write_report(run.root).read_text(encoding="utf-8")
+    comparison = write_comparison(
+        [run.root, write_synthetic_run(tmp_path / "other", steps=2).root], tmp_path / "beside.html"
+    ).read_text(encoding="utf-8")
+    for text, words in (
+        (page, ("solve-error", "propose-error", "error buffer")),
+        (comparison, ("error: valid",)),
+    ):
+        assert all((word in text) is added for word in words)
+    assert page.count("</span>error <b>") == 5 * added, "right, valid, both rewards, probes"
 
 
 @pytest.mark.parametrize("proposed", [24.0, 0.0])
