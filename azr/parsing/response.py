@@ -44,7 +44,7 @@ def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Resp
     """Splits a response; ``prefix`` is what the prompt already wrote of it (an open think tag).
 
     The answer is what follows the last ``<answer>``, up to the next ``</answer>`` or the end. Tags inside strings
-    of an answer's value are text.
+    of an answer's value or program are text: the published rule breaks off there, and refuses what was right.
 
     Args:
         strict: good form is each of the four tags exactly once, in order, and nothing but white space before,
@@ -84,13 +84,11 @@ def _answer_span(whole: str) -> tuple[int, int, bool]:
 
 
 def _tags_are_text(answer: str) -> bool:
-    """Whether an answer is a value, or holds values in blocks, with all of its tags inside strings. A tag ends a
-    program, as it always did: proposals with one are refused, and the reviewed verdicts of induction say so."""
+    """Whether an answer is a value, or holds values and programs in blocks, with all of its tags inside strings."""
     tags = len(_TAGS.findall(answer))
-    blocks = [each for each in fenced_blocks(answer) if each.label in ("input", "output")]
     return any(
-        sum(marks_in_strings(_TAGS, *_source(each.text, each.label)) for each in values) >= tags
-        for values in ([Block("input", answer)], blocks)
+        sum(marks_in_strings(_TAGS, *_source(each.text, each.label)) for each in blocks) >= tags
+        for blocks in ([Block("input", answer)], fenced_blocks(answer))
     )
 
 

@@ -82,6 +82,34 @@ def test_a_value_in_the_authors_form_is_read_back(values, task_type):
         assert answer_in(task_type, reply) == value
 
 
+def test_tags_in_the_strings_of_a_program_are_text() -> None:
+    """An answer broke off there, so that a right one to induction was wrong, and a proposal had "no_code_block", not the
+    markup for which it is refused."""
+    program = "def f(x):\n    return x.split('</answer>')[0] + f'<answer>{x}'"
+    response = split_response(
+        f"well</think><answer>\n```python\n{program}\n```\n</answer>", "<think>", strict=True
+    )
+    assert response.format_ok and parse_solution(TaskType.INDUCTION, response.answer) == program
+    reply = "x</think><answer>```python\ndef f(x):\n    return '</answer>'  # </answer>\n```</answer>"
+    assert split_response(reply, "<think>").answer.endswith("return '"), "outside of strings a tag is a tag"
+
+
+WITHOUT_STRINGS = st.lists(
+    st.sampled_from(
+        ["<think>", "</think>", "<answer>", "</answer>", "```python\n", "```output\n", "```input\n", "```", "\n", " ", "# it is ",
+         "def f(x):\n", "    return x\n", "[1, 2]", "4", "(", "well"]
+    ),
+    max_size=30,
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(WITHOUT_STRINGS, st.sampled_from(["", "<think>"]))
+def test_a_response_without_strings_is_read_by_the_published_rule(text, prefix):
+    _, tag, after = (prefix + text).lstrip().rpartition("<answer>")
+    assert split_response(text, prefix).answer == (after.split("</answer>")[0].strip("\n") if tag else "")
+
+
 @pytest.mark.parametrize(
     ("reply", "answer", "format_ok"),
     [
