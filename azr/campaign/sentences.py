@@ -16,6 +16,7 @@ from azr.report.verdict import headline
 from azr.run.records import SHRINKING
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
+from azr.system.processes import boot_id
 from azr.wording import counted
 
 
@@ -47,17 +48,21 @@ def describe_state(run: RunDir, state: CampaignState, *, running: bool) -> str:
     Args:
         running: a driver works in this very folder.
     """
-    age_s = max(0.0, time.time() - state.updated_unix_s)
+    age_s = time.time() - state.updated_unix_s
+    age = f"{age_s:.0f} s ago" if age_s > -1 else f"{-age_s:.0f} s ahead of this machine's clock"
     lines = [
         f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
         state.sentence,
         f"{state.active_s / 3600:.2f} h used, {counted(state.restarts, 'restart')}, {counted(state.rollbacks, 'rollback')}; "
-        f"written {age_s:.0f} s ago",
+        f"written {age}",
     ]
     if not running and state.state not in (State.DONE, State.FAILED):
-        lines.append("no driver is running here; run the same command to resume")
+        driver = state.driver
+        elsewhere = "if none is elsewhere, " if driver is not None and driver.boot_id != boot_id() else ""
+        lines.append(f"no driver is running here; {elsewhere}run the same command to resume")
         if state.folder is not None and not state.folder.is_same(FolderId.of(run.root)):
             lines.append(
-                f"the above was written in {state.folder.path}, of which this folder is a copy, or from which it was moved"
+                f"the above was written in {state.folder.path}: this folder is a copy of it, its view from another machine, "
+                "or where it was moved"
             )
     return "\n".join(lines)

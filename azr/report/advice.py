@@ -53,7 +53,12 @@ def advice(summary: RunSummary, stats: TaskStats, *, is_unclear: bool) -> list[s
 
 
 def _to_go_on(summary: RunSummary) -> Iterator[str]:
-    if summary.status is RunStatus.INTERRUPTED:
+    if summary.perhaps_elsewhere:
+        yield (
+            "No driver is running on this machine. If none is on another, run the same command again; it resumes from the last "
+            "checkpoint."
+        )
+    elif summary.status is RunStatus.INTERRUPTED:
         yield "No driver is running. Run the same command again; it resumes from the last checkpoint."
     if summary.status is RunStatus.FAILED:
         yield "Read the last incident and the end of its trainer.log, then run the same command again; it resumes where it failed."

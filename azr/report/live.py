@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from azr.config.report import ReportConfig
-from azr.report.screen import of_this_attempt, plain_incident, plain_line, render
+from azr.report.screen import elsewhere_words, of_this_attempt, plain_incident, plain_line, render
 from azr.report.summary import RunStatus, RunSummary, SummaryReader
 from azr.run.protocol import Phase
 
@@ -38,6 +38,10 @@ def plain_state(summary: RunSummary) -> str:
     trains = summary.status is RunStatus.RUNNING and not summary.paused and summary.state_name == "TRAIN"
     if trains and not _trainer_is_there(summary):
         where += " (starting trainer and engine: half a minute on the CPU, a few minutes on a card)"
+    if told := elsewhere_words(summary):
+        where += f", {told}"
+    if summary.perhaps_elsewhere:
+        where += " (no driver is running here; whether one is elsewhere, azr watch sees within a minute)"
     return f"{summary.name}: {'paused' if summary.paused else summary.status.value}{where}"
 
 

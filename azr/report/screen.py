@@ -22,6 +22,8 @@ from azr.tasks import TaskType
 
 MAX_WIDTH = 100
 INCIDENT_LINES = 3
+CLOCK_OFF_S = 120.0
+"""Clocks that differ by less are not told apart from a share that shows files late."""
 TAIL = 10
 """Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
 
@@ -114,6 +116,8 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         text.append(
             f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold"
         )
+        if told := elsewhere_words(summary):
+            text.append(f" · {told}", "yellow")
     elif summary.status is RunStatus.EMPTY:
         text.append("nothing has run here yet", "bright_black")
     elif summary.status is RunStatus.RUNNING:
@@ -124,7 +128,10 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         text.append(one_line(summary.sentence) or f"failed {when(summary.ended_unix_s)}", "red")
     else:
         seen = f" since {when(beat.unix_s)}" if beat is not None else ""
-        text.append(f"no driver is running{seen}; run the same command to resume", "yellow")
+        told = f"no driver is running{seen}; run the same command to resume"
+        if summary.perhaps_elsewhere:
+            told = "no driver here; unless one is elsewhere, run the same command to resume"
+        text.append(told, "yellow")
     text.truncate(width, overflow="ellipsis")
     text.append("\n")
     bar_width = 24
@@ -141,6 +148,15 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
             break
         text.append(label, PHASE_STYLES.get(item.phase, "white"))
     return text
+
+
+def elsewhere_words(summary: RunSummary) -> str:
+    """That the run works on another machine, and how far its clock is off; empty where it works here, or nowhere."""
+    if not summary.elsewhere:
+        return ""
+    side = "ahead of" if summary.ahead_s > 0 else "behind"
+    clock = f", its clock {duration(abs(summary.ahead_s))} {side} this one"
+    return f"on another machine{clock if abs(summary.ahead_s) > CLOCK_OFF_S else ''}"
 
 
 def of_this_attempt(summary: RunSummary) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from azr.config.monitor import MonitorConfig
 from azr.config.yaml_files import plain_yaml
 from azr.errors import DataError
+from azr.report.gaps import gaps
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
 from azr.run import metric_names as names
 from azr.run.hand_over import HandOver, read_hand_over
@@ -37,12 +37,14 @@ from azr.run.rundir import RunDir, is_run, run_meant
 from azr.run.start_record import TrainerStart, latest_start, read_start
 from azr.system.files import read_json
 from azr.system.folder_id import FolderId
-from azr.system.processes import ProcessId
-from azr.wording import counted
+from azr.system.processes import ProcessId, boot_id
 
 _Record = TypeVar("_Record")
 FRESH_S = 60.0
 """A heartbeat younger than this is a sign of life; the trainer beats every few seconds."""
+ELSEWHERE_S = 150.0
+"""As long after the latest new heartbeat a run that works on another machine counts as running: a share may show files a minute
+late."""
 RATE_WINDOW = 20
 """Steps over which the current pace is taken."""
 
@@ -51,7 +53,7 @@ class RunStatus(str, Enum):
     EMPTY = "empty"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Not finished, and no driver is running: crashed, killed, or stopped. The same command resumes it."""
+    """Not finished, and no driver is running here: crashed, killed, or stopped. The same command resumes it."""
     FINISHED = "finished"
     FAILED = "failed"
 
@@ -84,6 +86,7 @@ class RunSummary:
     root: Path
     status: RunStatus
     now_unix_s: float
+    """By the clock of the machine on which the run works."""
     table: MetricsTable
     state: CampaignState | None = None
     heartbeat: Heartbeat | None = None
@@ -104,6 +107,16 @@ class RunSummary:
     """The latest from one cycle to the next."""
     problems: tuple[str, ...] = ()
     """Files that exist and could not be read, as sentences."""
+    elsewhere: bool = False
+    """It beats, and its driver is none of this machine's processes: on another machine, or in a container."""
+    ahead_s: float = 0.0
+    """Of a run elsewhere: by how much its clock is ahead of this machine's."""
+
+    @property
+    def perhaps_elsewhere(self) -> bool:
+        """Interrupted, as far as can be seen from here: its driver did not end, and is of another machine, or of before a restart."""
+        driver = self.state.driver if self.state is not None else None
+        return self.status is RunStatus.INTERRUPTED and driver is not None and driver.boot_id != boot_id()
 
     @property
     def name(self) -> str:
@@ -298,6 +311,9 @@ class SummaryReader:
         self.run = RunDir(root)
         self._metrics = MetricsReader(self.run.metrics)
         self._started: tuple[Path | None, TrainerStart | None] = (None, None)
+        self._beat: Heartbeat | None = None
+        self._beat_seen_s: float | None = None
+        self._was_here = False
 
     def read(self, now_unix_s: float | None = None) -> RunSummary:
         now = time.time() if now_unix_s is None else now_unix_s
@@ -309,15 +325,17 @@ class SummaryReader:
         if state is not None and state.step and state.state not in (State.TRAIN, State.FAILED):
             # a crash undid the others, and the cycle ended without training them again
             table = table.through(state.step)
-        problems += _missing_steps(self.run, table, state)
-        problems += _missing_shards(self.run, table)
-        problems += _unasked_probes(table)
+        problems += gaps(self.run, table, state)
         verdicts = read_log(JudgeVerdict, self.run.verdicts)
         requests = list(self.run.in_cycles("request.json").values())
+        status = _status(self.run.root, state, heartbeat, table, now)
+        seen_s = self._seen_beating_s(heartbeat, state)
+        elsewhere = status is RunStatus.INTERRUPTED and seen_s < ELSEWHERE_S
+        ahead_s = heartbeat.unix_s + seen_s - now if elsewhere and heartbeat is not None else 0.0
         return RunSummary(
             root=self.run.root,
-            status=_status(self.run.root, state, heartbeat, table, now),
-            now_unix_s=now,
+            status=RunStatus.RUNNING if elsewhere else status,
+            now_unix_s=now + ahead_s,
             table=table,
             state=state,
             heartbeat=heartbeat,
@@ -331,7 +349,21 @@ class SummaryReader:
             start=self._read_start(),
             hand_over=read_hand_over(self.run),
             problems=tuple(problems),
+            elsewhere=elsewhere,
+            ahead_s=ahead_s,
         )
+
+    def _seen_beating_s(self, heartbeat: Heartbeat | None, state: CampaignState | None) -> float:
+        """Seconds since a heartbeat replaced an earlier one, by this process's own clock, which no other machine's concerns;
+        infinite before that, and once the driver was a process of this machine."""
+        driver = state.driver if state is not None else None
+        self._was_here = self._was_here or (driver is not None and driver.alive)
+        if heartbeat is not None and heartbeat != self._beat:
+            self._beat_seen_s = time.monotonic() if self._beat is not None else None
+            self._beat = heartbeat
+        if self._beat_seen_s is None or self._was_here:
+            return math.inf
+        return time.monotonic() - self._beat_seen_s
 
     def _read_start(self) -> TrainerStart | None:
         """Reads each start once."""
@@ -346,37 +378,6 @@ def read_summary(root: Path) -> RunSummary:
     DataError: ``root`` is not a directory.
     """
     return SummaryReader(root).read()
-
-
-def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
-    """A sentence where steps were trained of which the metrics say nothing: every figure then leaves them out."""
-    trained = max(table.last_step, state.step if state is not None else 0)
-    missing = trained - table.trained
-    if missing <= 0:
-        return []
-    return [
-        f"{run.metrics.name} lacks {missing} of the {trained} trained steps (damaged or removed), and all figures leave them out"
-    ]
-
-
-def _missing_shards(run: RunDir, table: MetricsTable) -> list[str]:
-    """A sentence for each cycle that accepted tasks and whose shard is gone: the figures of tasks leave them out."""
-    accepted: Counter[int] = Counter()
-    for cycle, count in zip(table.cycles.tolist(), table.column(names.ACCEPTED).tolist(), strict=True):
-        accepted[cycle] += int(count) if count > 0 else 0
-    return [
-        f"{run.shard(cycle).relative_to(run.root)} is gone: {counted(count, 'task')} that cycle {cycle} accepted "
-        f"{'is' if count == 1 else 'are'} in no figure "
-        "of proposed tasks; the pool keeps those that it had taken"
-        for cycle, count in sorted(accepted.items())
-        if count and not run.shard(cycle).exists()
-    ]
-
-
-def _unasked_probes(table: MetricsTable) -> list[str]:
-    tasks = counted(int(table.last(names.PROBES_TOO_LONG) or 0), "frozen probe task")
-    told = f"{tasks} did not fit rollout.max_prompt_tokens when the run began, and no accuracy counts them"
-    return [told] if table.has(names.PROBES_TOO_LONG) else []
 
 
 def _status(

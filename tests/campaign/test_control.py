@@ -30,7 +30,14 @@ from azr.campaign.control import (
 from azr.campaign.driver import run_campaign
 from azr.campaign.incidents import read_incidents
 from azr.campaign.sentences import say_the_end
-from azr.campaign.state import CampaignState, State, read_state_file, save_state, state_path_previous
+from azr.campaign.state import (
+    CampaignState,
+    State,
+    read_state_file,
+    save_state,
+    state_path_previous,
+    write_state_file,
+)
 from azr.cli.control import obey
 from azr.errors import RunError
 from azr.run.checkpoints import list_checkpoints
@@ -464,11 +471,12 @@ def test_status_says_whether_a_driver_works_in_this_very_folder(run: RunDir, tmp
         assert "no driver" not in obey(run, "status", None)
         shutil.copytree(run.root, tmp_path / "copy")
         told = obey(RunDir(tmp_path / "copy"), "status", None)
-        assert (
-            "no driver is running here" in told
-            and f"written in {run.root}, of which this folder is a copy" in told
-        )
-    assert "no driver is running here" in obey(run, "status", None), "and the state still names one"
+        assert "no driver is running here" in told and f"written in {run.root}: this folder is a copy" in told
+    assert "no driver is running here; run the" in obey(run, "status", None), "and the state still names one"
+    ahead = replace(goes_on, driver=replace(own, boot_id="other"), updated_unix_s=time.time() + 300)
+    write_state_file(run.state, ahead)
+    told = obey(run, "status", None)
+    assert "written 300 s ahead of this machine's clock" in told and "here; if none is elsewhere, run" in told
     save_state(run, replace(goes_on, state=State.DONE))
     assert "no driver" not in obey(run, "status", None)
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,15 @@ from synthetic_run import write_synthetic_run
 
 from azr.config.report import ReportConfig
 from azr.errors import DataError
-from azr.report.live import LiveView
+from azr.report.live import LiveView, plain_state
 from azr.report.screen import render
-from azr.report.summary import RunStatus, read_summary
+from azr.report.summary import RunStatus, SummaryReader, read_summary
+from azr.report.tasks import read_task_stats
+from azr.report.verdict import judge_run
+from azr.run.records import CampaignState, State, from_json
 from azr.run.rundir import RunDir
-from azr.system.files import write_json_atomic
+from azr.system.files import read_json, write_json_atomic
+from azr.system.folder_id import FolderId
 from azr.system.processes import ProcessId
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -263,3 +268,62 @@ def test_watch_ends_with_the_run_and_names_a_missing_directory(tmp_path: Path) -
     )
     with pytest.raises(DataError):
         read_summary(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("ahead_s", [0, 600, -600])
+def test_a_run_that_beats_on_another_machine_runs_whatever_its_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    """On a share it was "interrupted", with the advice to start it again."""
+    write_synthetic_run(tmp_path, steps=3, finished=False)
+    run, pid = RunDir(tmp_path), 2**22 + 1  # none of this machine
+    place = FolderId.of(tmp_path)
+    then_s = time.time() + ahead_s - 100
+    state = from_json(CampaignState, read_json(run.state), run.state)
+    state = replace(state, attempt=1, attempt_open=True, paused=False, active_s=50.0, updated_unix_s=then_s)
+    elsewhere = replace(place, device=place.device + 1)
+    state = replace(state, state=State.TRAIN, folder=elsewhere, driver=ProcessId(pid, 1, "other"))
+    write_json_atomic(run.state, asdict(state))
+    _heartbeat(run, 9 - ahead_s, pid)
+    reader = SummaryReader(tmp_path)
+    seen = reader.read()
+    assert seen.status is RunStatus.INTERRUPTED and "whether one is elsewhere" in plain_state(seen)
+    assert any("no driver here; unless one is elsewhere, run the same" in line for line in _screen(tmp_path))
+    assert (
+        judge_run(seen, read_task_stats(tmp_path, 1))
+        .advice[0]
+        .startswith("No driver is running on this machine.")
+    )
+    assert reader.read().status is RunStatus.INTERRUPTED, "nothing new"
+
+    _heartbeat(run, 2 - ahead_s, pid)
+    seen = reader.read()
+    clock = {0: "", 600: ", its clock 10 min ahead of this one", -600: ", its clock 10 min behind this one"}
+    assert plain_state(seen).endswith(f", on another machine{clock[ahead_s]}") and seen.eta_s is not None
+    assert seen.worked_s == pytest.approx(148, abs=1)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(render(seen))
+    words = console.export_text()
+    assert "executing programs for 4.0 s · on another machine" in words and "no driver" not in words
+
+    later_s = time.monotonic() + 160
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
+    assert reader.read().status is RunStatus.INTERRUPTED, "it beats no more"
+
+
+def test_a_run_of_this_machine_that_was_killed_is_not_elsewhere(tmp_path: Path) -> None:
+    """Its last beat came just before."""
+    write_synthetic_run(tmp_path, steps=3, finished=False)
+    run, child = RunDir(tmp_path), subprocess.Popen(["sleep", "60"])
+    state = from_json(CampaignState, read_json(run.state), run.state)
+    write_json_atomic(
+        run.state, asdict(replace(state, state=State.TRAIN, driver=ProcessId.of(child.pid), folder=None))
+    )
+    _heartbeat(run, 4, child.pid)
+    reader = SummaryReader(tmp_path)
+    assert reader.read().status is RunStatus.RUNNING
+    _heartbeat(run, 1, child.pid)
+    child.kill()
+    child.wait()
+    seen = reader.read()
+    assert seen.status is RunStatus.INTERRUPTED and not seen.perhaps_elsewhere
