@@ -1,5 +1,4 @@
-"""Does it fit, and is enough of the card free now; what is the cheapest change that makes it fit, and which recipe is the
-largest that fits a machine.
+"""Does it fit, and is enough of the card free now; if not, what would make it fit (``azr.budget.changes``).
 
     verdict = judge_fit(config, detect(), shape_for(config))
     require_fit(config, detect(), runs_dir)        # what the driver calls: raises BudgetError with the cheapest way out
@@ -9,18 +8,16 @@ largest that fits a machine.
 
 from __future__ import annotations
 
-import json
 import math
-import operator
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from azr.budget.changes import Change, cheapest_change, touches
 from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for
 from azr.commands import command
-from azr.config import Config, with_key
+from azr.config import Config
 from azr.errors import BudgetError
 from azr.run.rundir import RunDir
 from azr.system.disks import free_gib
@@ -61,15 +58,6 @@ class Shortage:
             return f"{names[self.resource]}: needs {self.needed_gib:.1f} GiB, and budget.{self.resource}_reserve_gib leaves none"
         needs = f"needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}"
         return f"{names[self.resource]}: {needs}, {self.missing_gib:.1f} too little"
-
-
-@dataclass(frozen=True)
-class Change:
-    """Settings that would make it fit, and what they cost."""
-
-    settings: tuple[str, ...]
-    """Overrides for the command line."""
-    cost: str
 
 
 @dataclass(frozen=True)
@@ -119,13 +107,16 @@ def judge_fit(
     result = estimate(config, shape, total, on_gpu)
     if (config.needs_gpu and not on_gpu) or (device.missing and not config.train.ray_address):
         shortage, advice = _too_few_cards(device, machine)
-        possible = advise and not _touches(advice.settings, kept)
+        possible = advise and not touches(advice.settings, kept)
         return Fit(result, gpu, ram, free_disk_gib, (shortage,), advice if possible else None, kept)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = None
     if shortages and advise:
-        judged = partial(judge_fit, machine=machine, shape=shape, free_disk_gib=free_disk_gib, advise=False)
-        advice = _cheapest_change(config, kept, judged)
+
+        def missing_gib(candidate: Config) -> float:
+            return judge_fit(candidate, machine, shape, free_disk_gib, advise=False).missing_gib
+
+        advice = cheapest_change(config, kept, missing_gib)
     wsl = wsl_memory(machine, result.ram.gib + config.budget.ram_reserve_gib) if result.ram.gib > ram else ""
     return Fit(result, gpu, ram, free_disk_gib, shortages, advice, kept, wsl)
 
@@ -268,140 +259,3 @@ def card_in_use(config: Config, machine: Machine, shape: ModelShape | None) -> s
         f"other programs hold {fullest.used_gib:.1f} of the {fullest.total_gib:.1f} GiB of {fullest}: this run needs "
         f"{peak.gib:.1f} GiB (phase {peak.name}), and {fullest.free_gib:.1f} are free"
     )
-
-
-# ---------------------------------------------------------------- the cheapest change
-
-
-def _touches(settings: Sequence[str], kept: Collection[str]) -> bool:
-    return any(item.partition("=")[0] in kept for item in settings)
-
-
-def _cheapest_change(config: Config, kept: Collection[str], judged: Callable[[Config], Fit]) -> Change | None:
-    """The cheapest rank of changes that is enough: one of that rank alone, else all that help up to that
-    rank, added up."""
-    changes = [change for change in _changes(config) if not _touches(change[1], kept)]
-    for rank in sorted({rank for rank, _, _ in changes}):
-        for each, settings, cost in changes:
-            if each == rank and judged(_with(config, settings)).fits:
-                return Change(settings, cost)
-        together = _together([change for change in changes if change[0] <= rank], config, judged)
-        if together is not None:
-            return together
-    return None
-
-
-def _together(
-    changes: list[tuple[int, tuple[str, ...], str]], config: Config, judged: Callable[[Config], Fit]
-) -> Change | None:
-    """Adds up the changes that each lessen what is missing, in their order, until nothing is."""
-    chosen: dict[str, str] = {}
-    costs: list[str] = []
-    missing = judged(config).missing_gib
-    for _, settings, cost in changes:
-        candidate = _with(config, settings)
-        left = judged(candidate).missing_gib
-        if left >= missing:
-            continue
-        config, missing = candidate, left
-        chosen |= dict(item.split("=", 1) for item in settings)
-        costs.append(cost)
-        if missing <= 0:
-            together = tuple(f"{key}={value}" for key, value in chosen.items())
-            return Change(together, "; ".join(dict.fromkeys(costs)))
-    return None
-
-
-def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
-    """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change anything."""
-    train, rollout = config.train, config.rollout
-    small_states = ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit")
-    longest = rollout.max_prompt_tokens + rollout.max_response_tokens
-    if not train.chunked_logprobs:
-        yield 0, ("train.chunked_logprobs=true",), "costs nothing"
-    if not train.packed_sequences:
-        yield 0, ("train.packed_sequences=true",), "costs nothing"
-    for share in (0.5, 0.25):
-        tokens = max(longest, int(train.micro_batch_tokens * share))
-        if tokens < train.micro_batch_tokens:
-            yield 1, (f"train.micro_batch_tokens={tokens}",), "a few % of the update's speed"
-    if not train.gradient_checkpointing:
-        yield 1, ("train.gradient_checkpointing=true",), "about a third more time in the update"
-    if train.logprob_chunk_tokens > 256:
-        yield 1, ("train.logprob_chunk_tokens=256",), "a few % of the update's speed"
-    for share in (0.45, 0.4, 0.35, 0.3, 0.25):
-        if share < rollout.gpu_memory_share:
-            yield 2, (f"rollout.gpu_memory_share={share}",), "a smaller KV cache: fewer sequences at once"
-    for share in (0.4, 0.5, 0.6, 0.7):
-        if share > rollout.gpu_memory_share:
-            cost = "memory that the trainer leaves free while the engine generates"
-            yield 2, (f"rollout.gpu_memory_share={share}",), cost
-    if rollout.max_sequences > 64:
-        yield 2, ("rollout.max_sequences=64", "rollout.cuda_graph_sizes=[1,4,16,64]"), "slower generation"
-    if not rollout.sleep:
-        yield 2, ("rollout.sleep=true",), "about a second per step"
-    if not train.optimizer_offload:
-        yield 3, ("train.optimizer_offload=true",), "a second or two per step, and host memory"
-    if not train.param_offload:
-        yield 3, ("train.param_offload=true",), "about a second per step, and host memory"
-    if config.campaign.keep_last > 1:
-        yield 3, ("campaign.keep_last=1",), "one checkpoint fewer to fall back on"
-    if rollout.agent_workers > 1:
-        yield 3, ("rollout.agent_workers=1",), "slower execution of programs"
-    if train.optimizer != "adamw_8bit" or train.master_dtype != "bfloat16":
-        yield 4, small_states, "stochastic rounding instead of exact float32 weights"
-    if not config.model.lora_rank:
-        settings = ("model.lora_rank=32", *small_states, "train.learning_rate=1e-5")
-        settings += ("train.compile_layers=false",) if train.compile_layers else ()
-        yield 5, settings, "adapters instead of all weights"
-
-
-def _with(config: Config, settings: tuple[str, ...]) -> Config:
-    """The configuration with overrides like ``train.micro_batch_tokens=8192`` put in (the forms that
-    ``_changes`` writes)."""
-    for item in settings:
-        key, _, text = item.partition("=")
-        kind = type(operator.attrgetter(key)(config))
-        config = with_key(config, key, kind(text) if kind is str else json.loads(text))
-    return config
-
-
-# ---------------------------------------------------------------- the largest recipe
-
-
-@dataclass(frozen=True)
-class RecipeFit:
-    recipe: str
-    parameters: int
-    verdict: Fit
-    in_use: str = ""
-    """What others hold of the card, where that leaves too little of it."""
-
-    @property
-    def fits(self) -> bool:
-        return self.verdict.fits and not self.in_use
-
-
-def propose(
-    machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None
-) -> list[RecipeFit]:
-    """Each recipe judged on a machine, the largest model first (all weights before adapters, plain before int4); unknown models
-    are left out.
-
-    The first that fits is the answer. Recipes for several cards are left out where the machine has fewer, and
-    those for a card where it has none.
-    """
-    proposals = []
-    for name, config in recipes.items():
-        shape, cards = shape_for(config), len(machine.cards)
-        too_few = config.train.n_gpus_per_node > max(1, cards) or (config.needs_gpu and not cards)
-        if shape is None or too_few:
-            continue
-        verdict = judge_fit(config, machine, shape, free_disk_gib)
-        proposals.append(RecipeFit(name, shape.parameters, verdict, card_in_use(config, machine, shape)))
-
-    def order(proposal: RecipeFit) -> tuple[int, bool, bool]:
-        model = recipes[proposal.recipe].model
-        return -proposal.parameters, model.lora_rank > 0, model.base_format != "plain"
-
-    return sorted(proposals, key=order)

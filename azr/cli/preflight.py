@@ -22,15 +22,14 @@ from pathlib import Path
 from azr.budget.advice import (
     CLOSE_THEM,
     Fit,
-    RecipeFit,
     card_in_use,
     file_limit,
     fit_refusal,
     judge_fit,
-    propose,
     room_for,
 )
 from azr.budget.fitting import fit_card
+from azr.budget.proposals import RecipeFit, propose
 from azr.budget.shape import ModelShape, shape_for
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.campaign.identity_check import refusal_of_start

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from azr.budget.advice import judge_fit, propose, require_fit
+from azr.budget.advice import judge_fit, require_fit
 from azr.budget.estimate import GIB, ResourceEstimate, estimate
+from azr.budget.proposals import propose
 from azr.budget.shape import shape_from_config, shape_of
 from azr.cli import preflight
 from azr.cli.preflight import _answer
@@ -368,7 +369,7 @@ def test_adapters_beside_every_product_take_time_and_merged_ones_none():
 
 def test_adapters_are_advised_without_compiled_layers():
     """The configuration refuses both together, so the advice must not name them together."""
-    from azr.budget.advice import _changes
+    from azr.budget.changes import _changes
 
     config = recipe("0_5b_16gb")
     assert config.train.compile_layers

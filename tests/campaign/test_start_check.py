@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.budget.advice import propose
+from azr.budget.proposals import propose
 from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_free_card, require_startable
 from azr.cli import run_command
