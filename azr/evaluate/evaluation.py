@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
-from azr.evaluate import models, scoring
+from azr.evaluate import models
 from azr.evaluate.doubts import (
     doubts_of_references,
     picked_items,
@@ -26,10 +26,8 @@ from azr.evaluate.recorded import judge_recorded
 from azr.evaluate.results import publish, write_scores
 from azr.evaluate.scoring import (
     Scores,
-    compare_scores,
     judge_all,
     score,
-    verdict_lines,
     without_picking,
     without_trained,
 )
@@ -43,6 +41,7 @@ from azr.evaluate.suite_run import (
     shared_answers,
 )
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, wanted_styles
+from azr.evaluate.summary import compare_scores, legend, notes, score_table, verdict_lines
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.models.exported import EXPORT_RECORD
 from azr.run.checkpoints import reading
@@ -194,7 +193,7 @@ def _judge_answers(run: SuiteRun, options: Options, say: Callable[[str], None]) 
 def _report(
     results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()
 ) -> dict[str, Any]:
-    lines = [scoring.score_table(results), scoring.legend(results), *unasked, *scoring.notes(results)]
+    lines = [score_table(results), legend(results), *unasked, *notes(results)]
     record: dict[str, Any] = {
         "format": FORMAT,
         "results": [asdict(scores) for scores in results],

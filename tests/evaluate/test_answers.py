@@ -19,8 +19,9 @@ from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import Item, evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.options import Options, decoding_of
-from azr.evaluate.scoring import judge_all, score, score_table, verdict_lines
+from azr.evaluate.scoring import judge_all, score
 from azr.evaluate.suites import build_suite
+from azr.evaluate.summary import score_table, verdict_lines
 from azr.evaluate.tasks_suite import probe_suite
 from azr.programs.rename import rename_function
 from azr.sandbox import Sandbox

@@ -21,8 +21,9 @@ from azr.evaluate.items import evenly, everything_fits, suite_fingerprint
 from azr.evaluate.models import ask_record, of_folder
 from azr.evaluate.options import Options
 from azr.evaluate.proposals import REQUESTS_PER_TYPE, proposal_suite
-from azr.evaluate.scoring import judge_all, legend, score, score_table
+from azr.evaluate.scoring import judge_all, score
 from azr.evaluate.suites import build_suite
+from azr.evaluate.summary import legend, score_table
 from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
 from azr.system.files import read_jsonl, write_json_atomic, write_jsonl_atomic

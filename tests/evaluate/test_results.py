@@ -113,7 +113,8 @@ def test_a_second_evaluation_keeps_the_first_and_explains_its_columns(tmp_path: 
 
 
 def test_models_that_share_no_item_are_not_compared_and_it_is_said() -> None:
-    from azr.evaluate.scoring import Scores, compare_scores, verdict_lines
+    from azr.evaluate.scoring import Scores
+    from azr.evaluate.summary import compare_scores, verdict_lines
 
     first, second = (
         Scores("proposals", name, 1, {}, {}, 1.0, 0.0, 1.0, {f"deduction/{name}": 1.0})

@@ -8,7 +8,8 @@ import pytest
 
 from azr.evaluate import statistics
 from azr.evaluate import verdict as verdict_module
-from azr.evaluate.scoring import Scores, verdict_lines
+from azr.evaluate.scoring import Scores
+from azr.evaluate.summary import verdict_lines
 from azr.evaluate.verdict import (
     BETTER,
     FORM,
