@@ -13,6 +13,6 @@ def start(name: str) -> None:
         project = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
         sys.exit(
             f"{name}: azr is not installed for {sys.executable}. Take the environment that scripts/setup.sh makes ({project}/.venv), "
-            f"or install it into this one: pip install --no-deps -e '{project}'"
+            f"install it into this one (pip install --no-deps -e '{project}'), or start `python -m azr {name}` in that folder"
         )
     start_command(name)

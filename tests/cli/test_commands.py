@@ -164,6 +164,12 @@ def test_the_pipeline_needs_no_installation_and_a_script_says_so(tmp_path: Path)
     assert (
         f"watch: azr is not installed for {sys.executable}" in done.stderr and f"-e '{folder}'" in done.stderr
     )
+    # what a run advises there, which was the script; with an installation it is
+    for isolated, told in (("-S", "python -m azr watch"), ("-s", "python scripts/watch.py")):
+        done = run(
+            sys.executable, isolated, "-c", "from azr.commands import command; print(command('watch'))"
+        )
+        assert done.stdout.strip() == told, done.stderr
 
 
 def test_an_editable_installation_in_a_folder_with_a_blank(tmp_path: Path) -> None:
