@@ -22,6 +22,7 @@ import filelock
 from azr.campaign.state import read_state_file
 from azr.commands import command
 from azr.errors import DataError, RunError
+from azr.run.protocol import asked
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
@@ -30,6 +31,8 @@ from azr.system.locks import take_lock
 from azr.system.processes import ProcessId
 
 LOCK_WAIT_S = 5.0
+STOPPED_BY = "Stopped by"
+"""How the reason of a stop begins that a user asked for."""
 
 
 class Control(str, Enum):
@@ -101,7 +104,8 @@ def _in_use(run: RunDir) -> RunError:
     driver = _recorded_driver(run)
     holder = f" (process {driver.pid})" if driver is not None and driver.alive else ""
     otherwise = f"Wait for it, or end it with `{command('control')} {run.root} stop`"
-    return RunError(f"another driver is using {run.root}{holder}. {suspended_driver(run) or otherwise}")
+    told = suspended_driver(run) or stopping_driver(run) or otherwise
+    return RunError(f"another driver is using {run.root}{holder}. {told}")
 
 
 def _is_copy(run: RunDir) -> bool:
@@ -120,6 +124,18 @@ def driver_is_running(run: RunDir) -> bool:
         driver = _recorded_driver(run)
         return isinstance(error.__cause__, filelock.Timeout) or (driver is not None and driver.alive)
     return False
+
+
+def stopping_driver(run: RunDir) -> str:
+    """A sentence where somebody has asked the run's driver to stop, and it is still at it; else empty."""
+    try:
+        state = read_state_file(run.state)
+    except (RunError, FileNotFoundError):
+        return ""
+    reason = asked(run, state.cycle, state.attempt).reason
+    if not (state.attempt_open and reason.startswith(STOPPED_BY)):
+        return ""
+    return f"It is stopping ({reason.rstrip('.')}): its step is finished and saved first, and then the same command resumes"
 
 
 def suspended_driver(run: RunDir) -> str:

@@ -111,7 +111,7 @@ def _tell_changes(ctx: Context, changed: Changed) -> None:
         keys = {change.split()[0] for change in changed.figures}
         if keys & {"data.seeds", "data.extra_files", "data.other_runs"}:
             hold += " Files of tasks are read when a cycle begins."
-        if "data.probe_files" in keys:
+        if keys & {"data.probe_files", "selfplay.task_types"}:
             hold += " The probes stay those that the run began with."
         ctx.incident("settings", since, hold, asked_otherwise=changed.otherwise)
 

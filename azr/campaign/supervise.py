@@ -15,7 +15,7 @@ from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
 from azr.campaign.best import best_checkpoint
 from azr.campaign.between_cycles import end_trainer, keep
 from azr.campaign.context import MONOTONIC, Context
-from azr.campaign.control import Control, read_requests, withdraw_control
+from azr.campaign.control import STOPPED_BY, Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.faults import Fault, FaultKind, read_fault
 from azr.campaign.incidents import CAUSE_BYTES, explain_exit, read_incidents, where_it_hangs
@@ -366,7 +366,7 @@ class _AttemptWatch:
             if not self.deadlines.starting:
                 what = "saving at the next step boundary. Ctrl+C again ends immediately, without saving"
             ctx.say(f"Stop requested ({who}): {what}.")
-            self._stop(StopReason.USER, f"Stopped by {who}.")
+            self._stop(StopReason.USER, f"{STOPPED_BY} {who}.")
 
         ctx.take_budget_request()
         requests = read_requests(ctx.run)

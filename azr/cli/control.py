@@ -18,6 +18,7 @@ from azr.campaign.control import (
     Control,
     driver_is_running,
     request_control,
+    stopping_driver,
     suspended_driver,
     withdraw_control,
 )
@@ -49,7 +50,7 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     run = RunDir(options.run.absolute())
     print(obey(run, options.command, options.hours))
-    if told := suspended_driver(run):
+    if told := suspended_driver(run) or (driver_is_running(run) and stopping_driver(run)):
         print(told)
     return 0
 

@@ -77,18 +77,17 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "expected"),
+    ("section", "key", "expected"),
     [
-        ("extra_files", "Files of tasks are read when a cycle begins."),
-        ("probe_files", "The probes stay those"),
+        ("data", "extra_files", "Files of tasks are read when a cycle begins."),
+        ("data", "probe_files", "The probes stay those"),
+        ("selfplay", "task_types", "The probes stay those"),
     ],
 )
-def test_files_that_count_later_or_never_are_not_said_to_hold_from_the_next_step(
-    run, tmp_path, key, expected
-):
+def test_files_that_count_later_or_never_are_not_said_to_hold_from_the_next_step(run, section, key, expected):
     config = fast_config(cycles=1)
     assert Driver(run, config).wait() == 0
-    other = replace(config, data=replace(config.data, **{key: [str(tmp_path / "other.jsonl")]}))
+    other = replace(config, **{section: replace(getattr(config, section), **{key: ["deduction"]})})
     assert Driver(run, other).wait() == 0
     [sentence] = told(run)
     assert expected in sentence

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,11 +20,13 @@ import pytest
 from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign.control import (
+    STOPPED_BY,
     Control,
     driver_is_running,
     lock_run,
     read_requests,
     request_control,
+    stopping_driver,
     suspended_driver,
     withdraw_control,
 )
@@ -38,10 +41,11 @@ from azr.campaign.state import (
     state_path_previous,
     write_state_file,
 )
+from azr.cli.control import main as control_main
 from azr.cli.control import obey
 from azr.errors import RunError
 from azr.run.checkpoints import list_checkpoints
-from azr.run.protocol import Phase, read_heartbeat, read_metrics
+from azr.run.protocol import STOP_FILE, Phase, ask, asked, read_heartbeat, read_metrics
 from azr.run.rundir import RunDir
 from azr.system.ending import SIGNALS
 from azr.system.folder_id import FolderId
@@ -97,6 +101,7 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
         "the last lines say what people do next"
     )
     assert state.state is State.TRAIN and state.driver is None and state.step == state.trained_step >= 2
+    assert asked(run, 1, state.attempt).reason.startswith(STOPPED_BY) and not stopping_driver(run)
     assert list_checkpoints(run)[-1].step == state.step
     assert_nothing_left(run)
     again = start(run, steps=state.step + 2)
@@ -120,6 +125,23 @@ def test_a_run_whose_lock_file_was_removed_is_driven_by_one(run: RunDir) -> None
     assert first.wait() == 0
     assert not driver_is_running(run)
     assert_nothing_left(run)
+
+
+def test_the_same_command_while_the_run_is_still_stopping_says_so(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told to wait for the other driver, or to end it, as if nobody had."""
+    state = CampaignState(state=State.TRAIN, attempt=1, attempt_open=True)
+    save_state(run, state)
+    told = "It is stopping (Stopped by SIGINT): its step is finished and saved first, and then the same command resumes"
+    with locked(run.lock, 0, "held"):
+        for reason, expected in (("Memory grows.", "Wait for it, or end it"), ("Stopped by SIGINT.", told)):
+            ask(run, 1, 1, STOP_FILE, reason)
+            with pytest.raises(RunError, match=f"another driver is using .*{re.escape(expected)}"):
+                lock_run(run)
+        assert control_main([str(run.root), "status"]) == 0 and told in capsys.readouterr().out
+        save_state(run, replace(state, attempt_open=False))
+        assert not stopping_driver(run)
 
 
 def test_a_run_can_be_driven_from_a_thread(run: RunDir) -> None:
