@@ -262,7 +262,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
     if not path.exists():
         raise DataError(f"{path} does not exist; give what `scripts/move_run.py pack` wrote")
     try:
-        archive = UnpackedArchive(path) if path.is_dir() else zipfile.ZipFile(path)
+        archive = UnpackedArchive(path) if path.is_dir() else _zip_file(path)
     except UNREADABLE as error:
         raise DataError(
             f"{path} is not an archive of a run, or was cut short on its way ({first_line(error)}); copy it again"
@@ -271,6 +271,16 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         manifest = _read_manifest(path, archive)
         _check_members(path, archive, manifest)
         yield ArchiveReader(path, archive, manifest)
+
+
+def _zip_file(path: Path) -> zipfile.ZipFile:
+    """Raises: BadZipFile: also where a file would begin before the archive does, which ``zipfile`` finds by a seek that fails as
+    on a broken disk."""
+    archive = zipfile.ZipFile(path)
+    if any(member.header_offset < 0 for member in archive.infolist()):
+        archive.close()
+        raise zipfile.BadZipFile("its last bytes are damaged")
+    return archive
 
 
 def _read_manifest(path: Path, archive: zipfile.ZipFile | UnpackedArchive) -> ArchiveManifest:

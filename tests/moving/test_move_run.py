@@ -409,6 +409,15 @@ def test_cut_short(packed: Any, tmp_path: Path, share: float) -> None:
     refused(tmp_path / "cut.zip", tmp_path, "cut short")
 
 
+def test_files_that_would_begin_before_the_archive(packed: Any, tmp_path: Path) -> None:
+    """A larger offset in the last record; reading a file then failed with OSError, as if the disk were broken."""
+    data = bytearray(packed[1].read_bytes())
+    offset = int.from_bytes(data[-6:-2], "little")
+    data[-6:-2] = (offset + 2 * len(data)).to_bytes(4, "little")
+    (tmp_path / "damaged.zip").write_bytes(data)
+    refused(tmp_path / "damaged.zip", tmp_path, "its last bytes are damaged")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found_or_changes_nothing(
