@@ -27,10 +27,10 @@ from azr.config.sandbox import Limits, SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
-from azr.models.check import refuse_unclean_merge
 from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
+from azr.models.weights_check import refuse_unclean_merge
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_otherwise
 from azr.run.checkpoints import (

@@ -18,9 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from azr.budget.shape import shape_from_config
 from azr.errors import TrainingError
-from azr.models.check import absent_tensor
 from azr.models.families import CHECKED, DROPOUT_KEYS, WITHOUT_ADAPTERS
 from azr.models.weight_files import require_whole_files
+from azr.models.weights_check import absent_tensor
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
 
