@@ -84,12 +84,28 @@ def trained_items(suite: Suite, trained: Collection[str]) -> set[str]:
     return {item_id for item_id, task in tasks if program_fingerprint(task.program) in trained}
 
 
-def picked_items(suite: Suite, sources: Iterable[ModelSource]) -> set[str]:
-    """The items of a run's own probes by whose scores one of several checkpoints was picked as ``RUN@best``."""
-    if not isinstance(suite, TaskSuite) or suite.brought or suite.name != "probes":
-        return set()
-    found: set[str] = set()
-    for run in {source.run for source in sources if source.picked and source.run}:
+def picking_runs(sources: Sequence[ModelSource]) -> tuple[set[RunDir], list[str]]:
+    """The runs of which a model is the best checkpoint by its probes, also as an export; and a sentence for each export whose
+    run is not named, so that nobody knows here which tasks those were."""
+    runs = {source.run for source in sources if source.picked and source.run}
+    told = []
+    for source in sources:
+        made = earlier_runs(source.folder)[:1] if source.picked and not source.run and source.folder else []
+        for each in made:
+            named = {other.run for other in sources if other.run and _is_run(other.run, each)}
+            runs |= named
+            if not named:
+                told.append(
+                    f"{source.label} was picked as the best checkpoint of the run {each['run']}: on that run's probes its score is in "
+                    "part luck"
+                )
+    return runs, told
+
+
+def picked_items(suite: Suite, runs: Iterable[RunDir]) -> set[str]:
+    """The items of a suite of tasks, from whatever file, by whose scores one of several checkpoints was picked as a run's best."""
+    asked_ids: set[str] = set()
+    for run in runs if isinstance(suite, TaskSuite) else ():
         metric = read_config(run.config).campaign.best_metric if run.config.is_file() else PROBE_ALL
         scored = {record.step for record in read_metrics(run) if record.step and metric in record.values}
         asked = first_scores(run.first_probe_scores) if metric.startswith(PROBE_PREFIX) else None
@@ -97,8 +113,9 @@ def picked_items(suite: Suite, sources: Iterable[ModelSource]) -> set[str]:
             for file in probe_files_in(run.probes):
                 for number, task in enumerate(read_jsonl(file)):
                     if f"{ROW_PREFIX}/{file.stem}/{number}" in asked:
-                        found.add(f"{file.stem}/{task['task_id']}")
-    return found & suite.tasks.keys()
+                        asked_ids.add(task["task_id"])
+    tasks = suite.tasks.items() if isinstance(suite, TaskSuite) else ()
+    return {item_id for item_id, task in tasks if task.task_id in asked_ids}
 
 
 def trained_elsewhere(sources: Sequence[ModelSource]) -> tuple[frozenset[str], list[str]]:

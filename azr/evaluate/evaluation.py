@@ -13,6 +13,7 @@ from azr.evaluate import models
 from azr.evaluate.doubts import (
     doubts_of_references,
     picked_items,
+    picking_runs,
     trained_elsewhere,
     trained_items,
     trained_programs,
@@ -89,7 +90,9 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         brought = any(isinstance(each, TaskSuite) and each.brought for *_, suites in asked for each in suites)
         elsewhere, unknown = trained_elsewhere(sources)
         trained = elsewhere | trained_programs({each.run for each in sources if each.run and brought})
-        unasked += unknown if brought else []
+        picking, luck = picking_runs(sources)
+        probes = any(suite.name == "probes" for *_, suites in asked for suite in suites)
+        unasked += [*(unknown if brought else ()), *(luck if probes else ())]
         work: list[tuple[EngineModel, list[SuiteRun]]] = []
         for source, model, suites in asked:
             decoding, engine = decoding_of(source, options), engine_options(source, options)
@@ -98,7 +101,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
                 opened = open_suite_run(source, suite, items, decoding, engine, out, restart=options.restart)
-                known, picked = trained_items(suite, trained), picked_items(suite, sources)
+                known, picked = trained_items(suite, trained), picked_items(suite, picking)
                 runs.append(replace(held.enter_context(opened), trained_on=known, picked_on=picked))
             work.append((model, noting_differences(work[0][1], runs) if work else runs))
 

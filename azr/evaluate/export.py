@@ -113,6 +113,8 @@ def _export(
         )
 
     records, since = _asked_alike(run, checkpoint)
+    best = config.campaign.best_metric
+    choice = {item.step for item in read_metrics(run) if item.step and best in item.values}
     record: dict[str, Any] = {
         "format": 1,
         "run": run.root.name,
@@ -121,6 +123,7 @@ def _export(
         "base_model": identity.model if identity else config.model.path,
         "base_model_hash": identity.model_hash if identity else None,
         "earlier_runs": earlier_runs(base_records(run)),
+        "picked": options.step == "best" and len(choice) > 1,
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),

@@ -301,6 +301,7 @@ def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> M
             max_prompt_tokens=int(ask["max_prompt_tokens"]),
             max_response_tokens=int(ask["max_response_tokens"]),
             dtype=str(ask["engine_dtype"]),
+            picked=record.get("picked") is True,
             framed=True,
         )
     except (DataError, KeyError, TypeError, ValueError) as error:

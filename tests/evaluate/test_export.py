@@ -90,8 +90,9 @@ def test_two_exports_into_one_folder(run: RunDir, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"another export into .*out is going on"):
             export_model(run, tmp_path / "out", UNCHECKED, quiet)
 
-    folder = export_model(run, tmp_path / "out", UNCHECKED, second)
+    folder = export_model(run, tmp_path / "out", dataclasses.replace(UNCHECKED, step="best"), second)
     assert (folder / "model.safetensors").is_file()
+    assert json.loads((folder / "azr.json").read_text())["picked"] is True, "the best of three"
 
 
 def test_an_export_that_is_broken_off_leaves_nothing(
@@ -262,9 +263,10 @@ def test_a_model_that_scores_less_than_the_start_is_exported_with_a_word(
     for step, score in ((0, 0.3), (2, now)):
         values = {"probe/all/accuracy": score, "probe/tasks": 200.0}
         append_metrics(run, MetricsRecord(step=step, cycle=1, attempt=1, unix_s=9.0, values=values))
-    export_model(run, tmp_path / "out", UNCHECKED, said.append)
+    export_model(run, tmp_path / "out", dataclasses.replace(UNCHECKED, step="best"), said.append)
     told = "scored more on its probe tasks: 30.0%, and this one 0.0%"
     assert any(line.endswith(told) for line in said) is is_told
+    assert json.loads((tmp_path / "out" / "azr.json").read_text())["picked"] is False, "there was one"
 
 
 def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_path: Path) -> None:
@@ -693,6 +695,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     assert any("A control experiment (train.control=format_only)" in line for line in said)
     record = json.loads((tmp_path / "out" / "azr.json").read_text())
     assert record["trained_under"] == {"format_only": 3} and record["solver_alone_steps"] == 3
+    assert record["picked"] is False, "a step that somebody named"
     assert record["known_probes"] == "2 of 9 known." and "2 of 9 known." in said
     assert recorded_programs(tmp_path / "out") == (trained_programs([run]), []) != (frozenset(), [])
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})

@@ -16,7 +16,7 @@ from azr.config.load import read_config
 from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.doubts import trained_elsewhere
+from azr.evaluate.doubts import picked_items, picking_runs, trained_elsewhere
 from azr.evaluate.evaluation import evaluate
 from azr.evaluate.models import ModelSource, ask_record, of_folder, resolve
 from azr.evaluate.options import Options
@@ -37,7 +37,8 @@ def judged(run: RunDir, suite: str, out: Path) -> str:
     with pytest.raises(ModelError, match="no task of these suites has been answered"):
         evaluate([f"{run.root}@0"], options, say=lambda _: None)
     [request] = out.glob("*/probes/request.json")
-    for item in probe_suite(run.probes, Config().selfplay).items[:5]:
+    asked = Path(suite.partition("=")[2] or run.probes)
+    for item in probe_suite(asked, Config().selfplay).items[:5]:
         AnswerStore(request.parent).append(
             [Answer(item.item_id, 0, "hm</think><answer>no</answer>", n_tokens=9)]
         )
@@ -71,6 +72,27 @@ def test_the_tasks_by_which_the_best_checkpoint_was_picked_are_set_apart(
     expected = "2 of 5 tasks are those by whose scores the best checkpoint was picked"
     assert (expected in said) is told
     assert ("pass@1 of the other 3, frame, strict: 0.0% (" in said) is told
+    file = shutil.copy(run.probes / "probes.jsonl", tmp_path / "mine.jsonl")
+    assert (expected in judged(run, f"probes={file}", tmp_path / "file")) is told, (
+        "also as a file of another name"
+    )
+
+
+def test_an_exported_best_checkpoint_was_picked_as_well(tmp_path: Path) -> None:
+    """Beside its run it looked like a model that had no part in the choice."""
+    run = make_run(tmp_path)
+    write_json_atomic(run.first_probe_scores, {"scores": {"probe/probes/0": 0.0}})
+    model = of_folder(exported(tmp_path / "model", "tiny", picked=True), "mine")
+    start = resolve(f"{run.root}@0")
+    suite = probe_suite(run.probes, Config().selfplay)
+    assert picking_runs([start, model]) == ({run}, [])
+    assert len(picked_items(suite, [run])) == 1 and not picked_items(suite, [])
+    [told] = picking_runs([model])[1]
+    assert told.startswith(
+        "mine was picked as the best checkpoint of the run tiny: on that run's probes its score"
+    )
+    other = of_folder(exported(tmp_path / "last", "tiny", picked=False))
+    assert picking_runs([start, other]) == (set(), [])
 
 
 def exported(folder: Path, run: str, **more: Any) -> Path:
