@@ -9,13 +9,14 @@ score that the trainer recorded.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from azr.config import Config
+from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
@@ -127,11 +128,7 @@ def _export(
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),
-        "trained_under": _trained_under(run, checkpoint.step, config.train.control),
-        "solver_alone_steps": _solver_alone(run, checkpoint.step, config),
-        "known_probes": " ".join(
-            item.cause for item in read_log(Incident, run.incidents) if item.kind == KNOWN_PROBES
-        ),
+        **_how_trained(run, checkpoint.step, config),
     }
     alone = solver_alone_words(record["solver_alone_steps"], checkpoint.step)
     for told in filter(None, (control_words(record["trained_under"]), alone, record["known_probes"])):
@@ -192,18 +189,37 @@ def _asked_alike(run: RunDir, checkpoint: Checkpoint) -> tuple[list[MetricsRecor
     return asked_alike(read_metrics(run), {at: told for at, told in changes.items() if at < place}), since
 
 
-def _trained_under(run: RunDir, last: int, now: str) -> dict[str, int]:
-    """``azr.run.asked_otherwise.trained_under`` of the steps that made the checkpoint of step ``last``."""
-    steps = [(item.cycle, item.attempt) for item in read_metrics(run) if 0 < item.step <= last]
-    return trained_under(steps, read_log(Incident, run.incidents), now) or {now: last}
+_ON_THE_CARD = (
+    "train.learning_rate",
+    *(
+        f"selfplay.{key}"
+        for key in ("task_types", "batch_size", "variant", "advantage", "difficulty_samples")
+    ),
+)
+"""Settings that the card names, of which a run may change its mind."""
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
-def _solver_alone(run: RunDir, last: int, config: Config) -> int:
-    """How many of the steps that made the checkpoint of step ``last`` asked for no proposals."""
-    steps = [item.values for item in read_metrics(run) if 0 < item.step <= last]
-    asked = [values[names.PROPOSED] for values in steps if names.PROPOSED in values]
+def _how_trained(run: RunDir, last: int, config: Config) -> dict[str, Any]:
+    """What the record says of the steps that made the checkpoint of step ``last``, and of the model and probes before them."""
+    steps = [item for item in read_metrics(run) if 0 < item.step <= last]
+    places = [(item.cycle, item.attempt) for item in steps]
+    incidents, now = list(read_log(Incident, run.incidents)), flat(to_container(config))
+
+    def under(key: str) -> dict[str, int]:
+        return trained_under(places, incidents, str(now[key]), key) or {str(now[key]): last}
+
+    asked = [item.values[names.PROPOSED] for item in steps if names.PROPOSED in item.values]
     alone = sum(count == 0 for count in asked) if asked else last * (not config.selfplay.train_propose)
-    return last if alone == len(asked) > 0 else alone
+    return {
+        "trained_under": under("train.control"),
+        "solver_alone_steps": last if alone == len(asked) > 0 else alone,
+        "changed": {key: found for key in _ON_THE_CARD if len(found := under(key)) > 1},
+        # not their paths, which concern nobody else
+        # not their paths, which concern nobody else
+        "user_files": max(len(_QUOTED.findall(files)) for files in under("data.extra_files")),
+        "known_probes": " ".join(item.cause for item in incidents if item.kind == KNOWN_PROBES),
+    }
 
 
 def _prompt_format(folder: Path, config: Config, say: Callable[[str], None]) -> PromptFormat | None:

