@@ -8,6 +8,7 @@ from typing import Any
 
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
+from azr.evaluate.how_trained import caveats, how_trained
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
 from azr.evaluate.weights import WEIGHT_FILES, lora_adapters, lora_alpha, require_new_folder
@@ -48,6 +49,8 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
     say(
         f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}{quantised}"
     )
+    for told in caveats(how_trained(run, checkpoint.step, config)):
+        say(told)
     return target
 
 

@@ -9,14 +9,13 @@ score that the trainer recorded.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from azr.config import Config, flat, to_container
+from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
@@ -25,6 +24,7 @@ from azr.evaluate.evaluation import evaluate_suite
 from azr.evaluate.export_cards import model_card
 from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.gpu_lock import lock_folder
+from azr.evaluate.how_trained import caveats, how_trained
 from azr.evaluate.items import Item
 from azr.evaluate.models import ask_record, find_checkpoint, of_folder, probe_scores
 from azr.evaluate.options import Options
@@ -38,14 +38,11 @@ from azr.run import metric_names as names
 from azr.run.asked_otherwise import (
     asked_alike,
     asked_otherwise,
-    control_words,
-    solver_alone_words,
-    trained_under,
 )
 from azr.run.checkpoints import Checkpoint, reading
 from azr.run.identity import base_records
 from azr.run.protocol import MetricsRecord, read_metrics
-from azr.run.records import KNOWN_PROBES, Incident, read_log
+from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
 from azr.selfplay.rows import PromptRow
 from azr.system.files import write_json_atomic, write_text_atomic
@@ -128,10 +125,9 @@ def _export(
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),
-        **_how_trained(run, checkpoint.step, config),
+        **how_trained(run, checkpoint.step, config),
     }
-    alone = solver_alone_words(record["solver_alone_steps"], checkpoint.step)
-    for told in filter(None, (control_words(record["trained_under"]), alone, record["known_probes"])):
+    for told in caveats(record):
         say(told)
     write_json_atomic(unchecked / EXPORT_RECORD, record)
     before, missing = recorded_programs(base_records(run))
@@ -187,39 +183,6 @@ def _asked_alike(run: RunDir, checkpoint: Checkpoint) -> tuple[list[MetricsRecor
     changes = asked_otherwise(read_log(Incident, run.incidents))
     since = ", ".join(told for at, told in changes.items() if at >= place)
     return asked_alike(read_metrics(run), {at: told for at, told in changes.items() if at < place}), since
-
-
-_ON_THE_CARD = (
-    "train.learning_rate",
-    *(
-        f"selfplay.{key}"
-        for key in ("task_types", "batch_size", "variant", "advantage", "difficulty_samples")
-    ),
-)
-"""Settings that the card names, of which a run may change its mind."""
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-
-
-def _how_trained(run: RunDir, last: int, config: Config) -> dict[str, Any]:
-    """What the record says of the steps that made the checkpoint of step ``last``, and of the model and probes before them."""
-    steps = [item for item in read_metrics(run) if 0 < item.step <= last]
-    places = [(item.cycle, item.attempt) for item in steps]
-    incidents, now = list(read_log(Incident, run.incidents)), flat(to_container(config))
-
-    def under(key: str) -> dict[str, int]:
-        return trained_under(places, incidents, str(now[key]), key) or {str(now[key]): last}
-
-    asked = [item.values[names.PROPOSED] for item in steps if names.PROPOSED in item.values]
-    alone = sum(count == 0 for count in asked) if asked else last * (not config.selfplay.train_propose)
-    return {
-        "trained_under": under("train.control"),
-        "solver_alone_steps": last if alone == len(asked) > 0 else alone,
-        "changed": {key: found for key in _ON_THE_CARD if len(found := under(key)) > 1},
-        # not their paths, which concern nobody else
-        # not their paths, which concern nobody else
-        "user_files": max(len(_QUOTED.findall(files)) for files in under("data.extra_files")),
-        "known_probes": " ".join(item.cause for item in incidents if item.kind == KNOWN_PROBES),
-    }
 
 
 def _prompt_format(folder: Path, config: Config, say: Callable[[str], None]) -> PromptFormat | None:

@@ -19,6 +19,7 @@ from azr.evaluate.adapters import export_adapters
 from azr.models.model_hash import hash_model
 from azr.run.identity import RunIdentity, write_identity
 from azr.run.rundir import RunDir
+from azr.system.files import append_jsonl
 
 IDS = torch.arange(5, 30)[None]
 
@@ -83,7 +84,11 @@ def test_the_base_is_named_as_peft_finds_it(
     write_config(run.config, replace(settings, model=replace(settings.model, path=str(moved))))
     content = hash_model(moved)
     write_identity(run, replace(RunIdentity.of(settings, moved, content), model=began))
-    export_adapters(run, tmp_path / "out", "2", silent)
+    changed = "Changed since the latest start: train.control shuffled_rewards -> none."
+    append_jsonl(run.incidents, [{"kind": "settings", "cause": changed, "cycle": 1, "attempt": 1}])
+    said: list[str] = []
+    export_adapters(run, tmp_path / "out", "2", said.append)
+    assert said[-1].startswith("A control experiment (train.control=shuffled_rewards)"), "as of a whole model"
     written = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert (written["base_model_name_or_path"], written["revision"]) == (base.format(tmp_path), revision)
 

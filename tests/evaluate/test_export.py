@@ -36,6 +36,7 @@ from azr.evaluate.export import (
     training_probes,
 )
 from azr.evaluate.export_cards import model_card, shown_model
+from azr.evaluate.how_trained import how_trained
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.options import Options
 from azr.evaluate.scoring import Scores
@@ -703,7 +704,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     records, since = export._asked_alike(run, after)
     assert [record.step for record in records] == [5] and not since
 
-    found = export._how_trained(run, 5, read_config(run.config))
+    found = how_trained(run, 5, read_config(run.config))
     assert found["changed"] == {
         "train.learning_rate": {"1e-05": 3, str(Config().train.learning_rate): 1},
         "selfplay.task_types": {"['abduction', 'error']": 3, "['abduction', 'deduction', 'induction']": 1},
