@@ -11,7 +11,7 @@ from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State
 from azr.commands import command
 from azr.errors import AzrError
-from azr.report.summary import read_summary
+from azr.report.summary_reader import read_summary
 from azr.report.verdict import headline
 from azr.run.records import SHRINKING
 from azr.run.rundir import RunDir

@@ -26,7 +26,7 @@ from azr.cli.numbers import count
 from azr.config.paths import at_home, find
 from azr.errors import ConfigError, RunError
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics_table
-from azr.report.summary import require_run
+from azr.report.summary_reader import require_run
 from azr.system.files import refuse_foreign, write_bytes_atomic, write_text_atomic
 
 MAX_LINES = 20

@@ -14,7 +14,8 @@ from azr.config.paths import find
 from azr.config.report import ReportConfig
 from azr.report.live import LiveView, plain_state, wants_plain_text
 from azr.report.screen import plain_line, render
-from azr.report.summary import RunStatus, read_summary
+from azr.report.summary import RunStatus
+from azr.report.summary_reader import read_summary
 from azr.system.terminal import output_is_lost
 
 

@@ -21,7 +21,8 @@ from azr.report.pages import render_page
 from azr.report.panel import marks_of
 from azr.report.panels import PHASE_COLOURS, panels_of
 from azr.report.samples import sample_cards
-from azr.report.summary import RunStatus, RunSummary, lookup, read_summary
+from azr.report.summary import RunStatus, RunSummary, lookup
+from azr.report.summary_reader import read_summary
 from azr.report.tasks import TaskStats, read_task_stats
 from azr.report.text import duration, means_of_parts, number, percent, points, signed, when
 from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, render_transcripts

@@ -17,7 +17,8 @@ from rich.live import Live
 
 from azr.config.report import ReportConfig
 from azr.report.screen import elsewhere_words, of_this_attempt, plain_incident, plain_line, render
-from azr.report.summary import RunStatus, RunSummary, SummaryReader
+from azr.report.summary import RunStatus, RunSummary
+from azr.report.summary_reader import SummaryReader
 from azr.run.protocol import Phase
 
 FRESH_S = 20.0

@@ -18,7 +18,8 @@ from rich.console import Console
 from azr.errors import AzrError, DataError
 from azr.report.html import write_report
 from azr.report.screen import render
-from azr.report.summary import RunStatus, read_summary
+from azr.report.summary import RunStatus
+from azr.report.summary_reader import read_summary
 from azr.report.transcripts import PAGE_NAME
 from azr.system.terminal import outlive_the_terminal
 from browser import Browser

@@ -32,7 +32,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 from azr.errors import AzrError  # noqa: E402
-from azr.report.summary import RunStatus, read_summary  # noqa: E402
+from azr.report.summary import RunStatus  # noqa: E402
+from azr.report.summary_reader import read_summary  # noqa: E402
 from azr.report.verdict import deciding_change, deciding_probes, verdict_change, verdict_files  # noqa: E402
 from azr.system.files import read_json, write_json_atomic, write_text_atomic  # noqa: E402
 

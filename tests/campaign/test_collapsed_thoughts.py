@@ -28,7 +28,7 @@ from azr.config.monitor import MonitorConfig
 from azr.report.html import write_report
 from azr.report.live import LiveView
 from azr.report.screen import render
-from azr.report.summary import read_summary
+from azr.report.summary_reader import read_summary
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import MetricsRecord
 from azr.run.records import SHRINKING, CampaignState, State

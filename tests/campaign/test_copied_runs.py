@@ -17,7 +17,8 @@ from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
 from azr.config import Config
 from azr.errors import DataError
-from azr.report.summary import RunStatus, read_summary
+from azr.report.summary import RunStatus
+from azr.report.summary_reader import read_summary
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir

@@ -23,7 +23,7 @@ from azr.config.load import write_config
 from azr.config.train import TrainConfig
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
-from azr.report.summary import read_summary
+from azr.report.summary_reader import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import cut, gist, number
 from azr.report.transcripts import MAX_SHOWN, Transcript, evenly_spaced, read_sample

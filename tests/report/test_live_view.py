@@ -18,7 +18,8 @@ from azr.config.report import ReportConfig
 from azr.errors import DataError
 from azr.report.live import LiveView, plain_state
 from azr.report.screen import render
-from azr.report.summary import RunStatus, SummaryReader, read_summary
+from azr.report.summary import RunStatus
+from azr.report.summary_reader import SummaryReader, read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.verdict import judge_run
 from azr.run.records import CampaignState, State, from_json

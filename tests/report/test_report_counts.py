@@ -19,7 +19,8 @@ from azr.report.metrics import read_metrics_table
 from azr.report.panel import MARK_WORDS
 from azr.report.screen import plain_line, render
 from azr.report.series import smooth_curve
-from azr.report.summary import RunSummary, read_summary
+from azr.report.summary import RunSummary
+from azr.report.summary_reader import read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.verdict import deciding_change, judge_run
 from azr.run import metric_names as names

@@ -21,7 +21,7 @@ from azr.report.html import write_comparison, write_report
 from azr.report.pages import code_spans
 from azr.report.panels import proposer_reward_in_words
 from azr.report.screen import plain_line
-from azr.report.summary import read_summary
+from azr.report.summary_reader import read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.text import duration, points, shown_path, signed
 from azr.report.verdict import judge_run

@@ -18,7 +18,7 @@ from synthetic_run import write_synthetic_run
 from azr.campaign.sentences import say_the_end
 from azr.campaign.state import CampaignState, State
 from azr.report.html import write_report
-from azr.report.summary import read_summary
+from azr.report.summary_reader import read_summary
 from azr.report.verdict import headline
 from azr.run.rundir import RunDir
 from azr.system.files import write_json_atomic

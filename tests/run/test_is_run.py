@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.report.summary import require_run
+from azr.report.summary_reader import require_run
 from azr.run.rundir import RUN_MARKS, is_run, run_named
 
 

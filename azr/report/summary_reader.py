@@ -1,0 +1,195 @@
+"""Reads a run's summary from its directory, once or again and again.
+
+Nothing here fails on a missing or damaged file: what cannot be read is absent, and the report says so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from azr.config.yaml_files import plain_yaml
+from azr.errors import DataError
+from azr.report.gaps import gaps
+from azr.report.metrics import MetricsReader, MetricsTable
+from azr.report.summary import PoolCounts, RunStatus, RunSummary
+from azr.run.hand_over import read_hand_over
+from azr.run.protocol import Heartbeat, TrainRequest, read_heartbeat
+from azr.run.records import (
+    CampaignState,
+    Incident,
+    JudgeVerdict,
+    State,
+    from_json,
+    last_sample,
+    read_log,
+)
+from azr.run.rundir import RunDir, is_run, run_meant
+from azr.run.start_record import TrainerStart, latest_start, read_start
+from azr.system.files import read_json
+from azr.system.folder_id import FolderId
+from azr.system.processes import ProcessId
+
+_Record = TypeVar("_Record")
+FRESH_S = 60.0
+"""A heartbeat younger than this is a sign of life; the trainer beats every few seconds."""
+ELSEWHERE_S = 150.0
+"""As long after the latest new heartbeat a run that works on another machine counts as running: a share may show files a minute
+late."""
+
+EARLY_FILES = frozenset({"control", "report.html", "transcripts.html"})
+"""What a run directory may hold before anything ran in it."""
+RECORDS = ("run.lock", "metrics.jsonl", "incidents.jsonl")
+"""Of a run that is just beginning; and what can be shown of one without the rest, copied to another machine."""
+
+
+def require_run(root: Path) -> None:
+    """An empty directory passes: a run begins as one.
+
+    Raises:
+        DataError: ``root`` is not a directory, or holds other things than a run.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is not a directory; {run_meant(root)}")
+    if (
+        is_run(root)
+        or any((root / name).exists() for name in RECORDS)
+        or all(path.name in EARLY_FILES for path in root.iterdir())
+    ):
+        return
+    runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and is_run(path))
+    remedy = f"it holds {', '.join(runs[:5])}: give one of them" if runs else "give one, such as runs/NAME"
+    raise DataError(f"{root} is not a run directory; {remedy}")
+
+
+class SummaryReader:
+    """Reads one run again and again, the metrics incrementally.
+
+    Raises:
+        DataError: ``root`` is not a directory, or holds other things than a run.
+    """
+
+    def __init__(self, root: Path) -> None:
+        require_run(root)
+        self.run = RunDir(root)
+        self._metrics = MetricsReader(self.run.metrics)
+        self._started: tuple[Path | None, TrainerStart | None] = (None, None)
+        self._beat: Heartbeat | None = None
+        self._beat_seen_s: float | None = None
+        self._was_here = False
+
+    def read(self, now_unix_s: float | None = None) -> RunSummary:
+        now = time.time() if now_unix_s is None else now_unix_s
+        problems: list[str] = []
+        state = _record(CampaignState, self.run.state, problems)
+        heartbeat = read_heartbeat(self.run)
+        config_text = _text(self.run.config)
+        table = self._metrics.poll()
+        if state is not None and state.step and state.state not in (State.TRAIN, State.FAILED):
+            # a crash undid the others, and the cycle ended without training them again
+            table = table.through(state.step)
+        problems += gaps(self.run, table, state)
+        verdicts = read_log(JudgeVerdict, self.run.verdicts)
+        requests = list(self.run.in_cycles("request.json").values())
+        status = _status(self.run.root, state, heartbeat, table, now)
+        seen_s = self._seen_beating_s(heartbeat, state)
+        elsewhere = status is RunStatus.INTERRUPTED and seen_s < ELSEWHERE_S
+        ahead_s = heartbeat.unix_s + seen_s - now if elsewhere and heartbeat is not None else 0.0
+        return RunSummary(
+            root=self.run.root,
+            status=RunStatus.RUNNING if elsewhere else status,
+            now_unix_s=now + ahead_s,
+            table=table,
+            state=state,
+            heartbeat=heartbeat,
+            incidents=tuple(read_log(Incident, self.run.incidents)),
+            verdicts=tuple(each for each in verdicts if each.verdict not in ("undecided", "healthy")),
+            pool=_record(PoolCounts, self.run.pool_manifest, problems) or PoolCounts(None, 0),
+            config=_yaml(config_text, self.run.config, problems),
+            config_text=config_text,
+            request=_record(TrainRequest, requests[-1], problems) if requests else None,
+            machine=last_sample(self.run.supervision),
+            start=self._read_start(),
+            hand_over=read_hand_over(self.run),
+            problems=tuple(problems),
+            elsewhere=elsewhere,
+            ahead_s=ahead_s,
+        )
+
+    def _seen_beating_s(self, heartbeat: Heartbeat | None, state: CampaignState | None) -> float:
+        """Seconds since a heartbeat replaced an earlier one, by this process's own clock, which no other machine's concerns;
+        infinite before that, and once the driver was a process of this machine."""
+        driver = state.driver if state is not None else None
+        self._was_here = self._was_here or (driver is not None and driver.alive)
+        if heartbeat is not None and heartbeat != self._beat:
+            self._beat_seen_s = time.monotonic() if self._beat is not None else None
+            self._beat = heartbeat
+        if self._beat_seen_s is None or self._was_here:
+            return math.inf
+        return time.monotonic() - self._beat_seen_s
+
+    def _read_start(self) -> TrainerStart | None:
+        """Reads each start once."""
+        latest = latest_start(self.run)
+        if latest is not None and latest != self._started[0] and (found := read_start(latest)) is not None:
+            self._started = (latest, found)
+        return self._started[1]
+
+
+def read_summary(root: Path) -> RunSummary:
+    """Raises:
+    DataError: ``root`` is not a directory.
+    """
+    return SummaryReader(root).read()
+
+
+def _status(
+    root: Path, state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float
+) -> RunStatus:
+    if state is not None and state.state in (State.DONE, State.FAILED):
+        return RunStatus.FINISHED if state.state is State.DONE else RunStatus.FAILED
+    # the driver of a run directory that came from another machine is never alive here, and that of a copy works
+    # elsewhere
+    copied = state is not None and state.folder is not None and not state.folder.is_same(FolderId.of(root))
+    driver = state.driver if state is not None else None
+    # a heartbeat from the future is of a clock that was set
+    beats = (
+        heartbeat is not None
+        and abs(now - heartbeat.unix_s) < FRESH_S
+        and ProcessId.of(heartbeat.pid) is not None
+    )
+    if not copied and (beats or (driver is not None and driver.alive)):
+        return RunStatus.RUNNING
+    if not len(table) and state is None and heartbeat is None:
+        return RunStatus.EMPTY
+    return RunStatus.INTERRUPTED
+
+
+def _record(cls: type[_Record], path: Path, problems: list[str]) -> _Record | None:
+    if not path.exists():
+        return None
+    try:
+        return from_json(cls, read_json(path), path)
+    except (DataError, OSError) as error:
+        problems.append(f"{error}")
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        value = plain_yaml(text)
+    except yaml.YAMLError as error:
+        problems.append(f"{path} is not valid YAML: {error}")
+        return {}
+    return value if isinstance(value, dict) else {}
