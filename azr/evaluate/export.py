@@ -21,7 +21,7 @@ from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import evaluate_suite
-from azr.evaluate.export_cards import model_card
+from azr.evaluate.export_cards import model_card, shown_model
 from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.gpu_lock import lock_folder
 from azr.evaluate.how_trained import caveats, how_trained
@@ -118,7 +118,7 @@ def _export(
         "run": run.root.name,
         "step": checkpoint.step,
         "cycle": checkpoint.info.get("cycle"),
-        "base_model": identity.model if identity else config.model.path,
+        "base_model": shown_model(identity.model if identity else config.model.path),
         "base_model_hash": identity.model_hash if identity else None,
         "earlier_runs": earlier_runs(base_records(run)),
         "picked": options.step == "best" and len(choice) > 1,

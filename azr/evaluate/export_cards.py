@@ -156,5 +156,8 @@ def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:
 
 
 def shown_model(path: str) -> str:
-    """A model's path as it may be published: folders of somebody's machine by their last name only."""
+    """A model's path as it may be published: a folder of the hub's cache by its name there, any other folder of somebody's
+    machine by its last name only."""
+    if cached := HubName.of_cached(path):
+        return str(cached)
     return path.rstrip("/").rpartition("/")[2] if path.startswith((".", "/", "~")) else path

@@ -106,7 +106,15 @@ def export_tasks(run: RunDir, target: Path) -> str:
 
 
 def _row(task: Task) -> dict[str, Any]:
-    values = {**vars(task.lineage), **vars(task), "task_id": task.task_id, "program": task.program}
+    model, _, step = task.lineage.model.rpartition("@")
+    by = f"{shown_model(model)}@{step}" if model else task.lineage.model
+    values = {
+        **vars(task.lineage),
+        **vars(task),
+        "task_id": task.task_id,
+        "program": task.program,
+        "model": by,
+    }
     return {name: _storable(values[name]) for name in COLUMNS}
 
 

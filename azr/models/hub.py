@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _NAME = re.compile(r"(?P<name>\w[\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+_CACHED = re.compile(r"/models--(?P<name>[\w.-]+?--[\w.-]+)/snapshots/(?P<commit>[^/]+)/?$", re.ASCII)
 _URL = re.compile(
     r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|(?:hf|huggingface):)(?P<rest>.*)", re.IGNORECASE
 )
@@ -27,6 +28,12 @@ class HubName:
         """None where the text has another form."""
         found = _NAME.fullmatch(text)
         return cls(found["name"], found["revision"]) if found else None
+
+    @classmethod
+    def of_cached(cls, folder: str) -> HubName | None:
+        """The model and commit that a folder of the hub's cache holds (``models--org--name/snapshots/COMMIT``)."""
+        found = _CACHED.search(folder)
+        return cls(found["name"].replace("--", "/"), found["commit"]) if found else None
 
     def __str__(self) -> str:
         return self.name if self.revision is None else f"{self.name}@{self.revision}"

@@ -42,11 +42,8 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
 def at_its_commit(path: str, recorded: RunIdentity | None) -> str:
     """``org/name@commit`` of a hub name that a run began with: its branch may have moved on, and the cache may have been
     cleared. Any other path as it is."""
-    name = HubName.parse(path)
-    folder = Path(recorded.folder) if recorded and recorded.model == path else Path()
-    if name is None or folder.parent.name != "snapshots" or local_folder(path) is not None:
-        return path
-    return f"{name.name}@{folder.name}"
+    cached = HubName.of_cached(recorded.folder) if recorded and recorded.model == path else None
+    return str(cached) if cached and HubName.parse(path) and local_folder(path) is None else path
 
 
 def base_folder(run: RunDir, config: Config) -> Path:

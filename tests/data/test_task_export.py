@@ -44,7 +44,8 @@ def run(tmp_path: Path, config: DataConfig) -> RunDir:
 
 
 def found(cycle: int, *numbers: int) -> list:
-    tasks = [numbered(number, source="selfplay", cycle=cycle, step=number) for number in numbers]
+    by = {"source": "selfplay", "cycle": cycle, "model": "/home/me/models/tiny@3"}
+    tasks = [numbered(number, step=number, **by) for number in numbers]
     return [*tasks, task(LEAK, f"[{cycle}], 9", "(0, 0)", source="selfplay", cycle=cycle, step=99)]
 
 
@@ -60,6 +61,7 @@ def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(
     )
     assert set(table["task_id"]) == {item.task_id for item in load_pool(run)}
     assert LEAK not in set(table["program"])
+    assert set(table["model"]) == {"", "tiny@3"}, "no folder of the user's machine"
     with pytest.raises(DataError, match="exists"):
         export_tasks(run, tmp_path / "out")
 

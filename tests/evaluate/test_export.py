@@ -292,7 +292,13 @@ def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("base", "named"), [("org/name@v1.0", "org/name"), ("org/name", "org/name"), ("/m/x", None)]
+    ("base", "named"),
+    [
+        ("org/name@v1.0", "org/name"),
+        ("org/name", "org/name"),
+        ("/m/x", None),
+        ("/home/me/.cache/huggingface/hub/models--org--a-name/snapshots/0a1b/", "org/a-name"),
+    ],
 )
 def test_the_card_names_a_base_model_as_the_hub_takes_it(base: str, named: str | None) -> None:
     record = {"base_model": base, "step": 2, "weights": "float32", "ask": ask_record(Config())}
@@ -698,6 +704,10 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     record = json.loads((tmp_path / "out" / "azr.json").read_text())
     assert record["trained_under"] == {"format_only": 3} and record["solver_alone_steps"] == 3
     assert record["picked"] is False, "a step that somebody named"
+    assert (
+        record["base_model"] == shown_model(read_config(run.config).model.path)
+        and "/" not in record["base_model"]
+    )
     assert record["known_probes"] == "2 of 9 known." and "2 of 9 known." in said
     assert recorded_programs(tmp_path / "out") == (trained_programs([run]), []) != (frozenset(), [])
     after = dataclasses.replace(read_checkpoint(run.checkpoint(3)), info={"cycle": 1, "attempt": 2})
