@@ -74,6 +74,10 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
         yield 0, ("train.chunked_logprobs=true",), "costs nothing"
     if not train.packed_sequences:
         yield 0, ("train.packed_sequences=true",), "costs nothing"
+    if config.campaign.keep_every:
+        apart = max(config.campaign.keep_every, train.save_every_steps)
+        for steps in (2 * apart, 5 * apart, 10 * apart, 0):
+            yield 1, (f"campaign.keep_every={steps}",), "fewer checkpoints that stay"
     for share in (0.5, 0.25):
         tokens = max(longest, int(train.micro_batch_tokens * share))
         if tokens < train.micro_batch_tokens:

@@ -168,6 +168,16 @@ def test_host_memory_and_disk_count(missing, resource):
     assert [shortage.resource for shortage in verdict.shortages] == [resource]
 
 
+@pytest.mark.parametrize(("disk_gib", "advised"), [(60.0, "100"), (30.0, "0")])
+def test_checkpoints_that_all_stay_are_thinned_out_before_the_experiment_is_another(disk_gib, advised):
+    """The advice was to train adapters in place of all weights."""
+    config = recipe("1_5b_16gb", "campaign.keep_every=1")
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    verdict = judge_fit(config, CARD_16, shape, disk_gib)
+    assert verdict.advice is not None and verdict.advice.settings == (f"campaign.keep_every={advised}",)
+
+
 def test_limit_below_the_card_leaves_the_engines_share_alone():
     """A large card of which 16 GiB may be used: the engine takes its share of the whole card, as vLLM
     does."""
