@@ -17,6 +17,7 @@ import re
 import socket
 import stat
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IF
 does not exist ends torch's process group."""
 ADDRESS_VARIABLES = ("VLLM_HOST_IP",)
 """This machine's own address, for its processes; at another's they wait for each other in vain."""
+NO_BYTECODE, BYTECODE_FOLDER = "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -250,6 +252,47 @@ def prepare_places(
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)
+    keep_bytecode(environment, say)
+
+
+def keep_bytecode(
+    environment: MutableMapping[str, str], say: Callable[[str], None], packages: Path | None = None
+) -> None:
+    """Keeps compiled modules under the home directory where Python neither finds nor leaves them beside their sources:
+    else each process of each start compiles all of torch, verl, vLLM and Ray that it imports. Container images forbid
+    them (``PYTHONDONTWRITEBYTECODE``) or are read-only, and uv installs without them.
+
+    Args:
+        packages: where the packages are installed; this interpreter's, unless a test gives another.
+    """
+    torch = (packages or Path(sysconfig.get_path("purelib"))) / "torch"
+    if environment.get(BYTECODE_FOLDER) or not torch.is_dir() or (torch / "__pycache__").is_dir():
+        return
+    if environment.get(NO_BYTECODE):
+        why = f"{NO_BYTECODE}={environment[NO_BYTECODE]} is set"
+    elif not os.access(torch, os.W_OK):
+        why = f"{torch} cannot be written"
+    else:
+        return
+    folder = cache_folder("bytecode", environment)
+    if folder is None:
+        return  # a start takes longer, and the doctor says so
+    environment.pop(NO_BYTECODE, None)
+    environment[BYTECODE_FOLDER] = str(folder)
+    if environment is os.environ:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
+    say(f"{why}; the run keeps compiled modules in {folder}, else each process would compile them again.")
+
+
+def cache_folder(name: str, environment: MutableMapping[str, str]) -> Path | None:
+    """A folder that this user alone can write and that outlives a boot; None where there can be none."""
+    caches = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME") or Path.home()) / ".cache"
+    folder = Path(caches) / "azr" / name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return None if make_private(folder) or unwritable(folder) else folder
 
 
 def _choose_temporary_folder(

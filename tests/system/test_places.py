@@ -301,6 +301,63 @@ def test_a_user_id_without_a_passwd_entry(short: Path, home: str | None, user: s
     assert len(said) == (1 if user else 2)
 
 
+COMPILES = """
+import subprocess, sys
+from pathlib import Path
+from azr.system.places import keep_bytecode
+keep_bytecode(__import__("os").environ, print, Path(sys.argv[1]))
+import here
+subprocess.run([sys.executable, "-c", "import there"], check=True)
+"""
+
+
+def test_modules_compiled_once_are_found_by_the_next_process_where_none_may_lie_beside_its_source(
+    short: Path,
+) -> None:
+    """An import of verl and vLLM took three times as long in every process of every start."""
+    (short / "packages" / "torch").mkdir(parents=True)
+    for name in ("here", "there"):
+        (short / f"{name}.py").write_text("VALUE = 1\n")
+    environment = {"HOME": str(short), "PYTHONPATH": f"{PROJECT}:{short}", "PYTHONDONTWRITEBYTECODE": "1"}
+    written: list[dict[str, int]] = []
+    folder = short / ".cache" / "azr" / "bytecode"
+    for _ in range(2):
+        answer = subprocess.run(
+            [sys.executable, "-c", COMPILES, str(short / "packages")],
+            env=environment, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert f"the run keeps compiled modules in {folder}," in answer.stdout
+        written.append({file.name.split(".")[0]: file.stat().st_ino for file in folder.rglob("*here.*.pyc")})
+    assert set(written[0]) == {"here", "there"} and written[1] == written[0]
+    assert not list(short.glob("__pycache__")) and stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_compiled_modules_stay_where_python_keeps_them_itself(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(packages: Path, **values: str) -> str:
+        environment = {"HOME": str(short), **values}
+        said: list[str] = []
+        places.keep_bytecode(environment, said.append, packages)
+        assert bool(said) == (environment != {"HOME": str(short), **values})
+        return said[0].split(";")[0] if said else ""
+
+    bare, compiled = short / "bare", short / "compiled"
+    (bare / "torch").mkdir(parents=True)
+    (compiled / "torch" / "__pycache__").mkdir(parents=True)
+    forbidden = {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert asked(bare, **forbidden) == "PYTHONDONTWRITEBYTECODE=1 is set"
+    assert asked(bare) == "", "the first start leaves them there"
+    assert asked(compiled, **forbidden) == "", "pip compiled them"
+    assert asked(bare, **forbidden, PYTHONPYCACHEPREFIX="/elsewhere") == ""
+    assert asked(bare, **forbidden, XDG_CACHE_HOME="/proc/none") == "", "no place for them"
+    (short / "open" / "azr" / "bytecode").mkdir(parents=True)
+    (short / "open" / "azr" / "bytecode").chmod(0o777)
+    assert asked(bare, **forbidden, XDG_CACHE_HOME=str(short / "open")) == "", "others could put code there"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert asked(bare) == f"{bare / 'torch'} cannot be written"
+
+
 def test_an_interpreter_below_a_blank_gets_a_plain_path(short: Path) -> None:
     """The path of the interpreter, of Ray's worker script and of every header is derived from it."""
     environment_folder = short / "My Projects (x) #1" / ".venv"
