@@ -64,8 +64,8 @@ class RolloutConfig(Section, place="rollout"):
     """Batch sizes for which CUDA graphs are captured."""
     compile_cache: bool = False
     """Keep what vLLM compiles for the card in its cache folder (``VLLM_CACHE_ROOT``, else ``~/.cache/vllm``), so that
-    later starts with the same model, settings, versions and card load it. Off until it has been measured on a
-    card (docs/performance.md)."""
+    later starts with the same model, settings, versions and card load it; not in an attempt after one that made no step.
+    Off until it has been measured on a card (docs/performance.md)."""
     prefix_caching: bool = True
     """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole
     prompt."""

@@ -57,6 +57,17 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
     return lock
 
 
+def has_locks(folder: Path) -> bool:
+    """Whether files in ``folder`` can be locked; leaves an empty one there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    lock, why = _taken(folder / ".lock", -1)
+    lock.release()
+    return not why
+
+
 def _taken(path: Path, limit_s: float) -> tuple[filelock.FileLock, str]:
     """The lock, taken; or one that is not, and why its file system has none."""
     # filelock's own way out is a file beside the run that outlives its holder, and would take any older lock for a

@@ -26,7 +26,7 @@ from azr.system.places import prepare_places, restart_with_plain_path
 from azr.system.scratch import scratch_folder
 from azr.system.stacks import STACKS_VARIABLE
 from azr.system.tracebacks import root_cause
-from azr.train.environment import set_environment, stay_on_loopback, use_ray_token
+from azr.train.environment import kernel_folder, set_environment, stay_on_loopback, use_ray_token
 from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
 from azr.train.warm_python import WarmPython
@@ -61,7 +61,13 @@ def main(arguments: list[str]) -> int:
     print(f"azr.train: on {chosen}", flush=True)
 
     rollout = config.rollout
-    set_environment(device, rollout.cpu_kv_cache_gib, compile_cache=rollout.compile_cache)
+    careful = device == "cuda" and start_failed_before(run, request)
+    set_environment(
+        device,
+        rollout.cpu_kv_cache_gib,
+        compile_cache=rollout.compile_cache and not careful,
+        kernels=kernel_folder() if device == "cuda" and not careful else None,
+    )
     os.environ[STACKS_VARIABLE] = str(run.attempt(request.cycle, request.attempt) / STACKS_FILE)
     if device == "cuda":
         choose_weight_path(machine.is_wsl)
@@ -70,7 +76,7 @@ def main(arguments: list[str]) -> int:
         if config.train.ray_address:
             return on_joined_machines(run, request, config, device)
         stay_on_loopback()
-        with sockets_folder(), warm_python(device, one_interpreter(run, request, config, device)) as warm:
+        with sockets_folder(), warm_python(device, one_interpreter(config, device) and not careful) as warm:
             if warm and machine.cpu_cores >= CORES_FOR_BOTH:
                 warm.start()
             return on_this_machine(run, request, config, device, warm)
@@ -166,20 +172,23 @@ def _fail(run: RunDir, request: TrainRequest, reason: str, *, retry: bool = True
     return 1
 
 
-def one_interpreter(run: RunDir, request: TrainRequest, config: Config, device: str) -> bool:
-    """Whether all processes are made from one interpreter: without a card always; with one where the settings want it, and
-    not in an attempt that follows one without a finished step, since the interpreter may have been what it failed for."""
-    if device == "cpu":
-        return True
-    if not config.train.one_interpreter or config.train.gpus > 1:
-        return False
+def one_interpreter(config: Config, device: str) -> bool:
+    """Whether all processes are made from one interpreter: without a card always, with one where the settings want it."""
+    return device == "cpu" or (config.train.one_interpreter and config.train.gpus == 1)
 
+
+def start_failed_before(run: RunDir, request: TrainRequest) -> bool:
+    """Whether the attempt before made no step, so that what saves time at a start may have been what it failed for; says so.
+    vLLM, for one, reads a file of its cache that a crash has cut off without a word of caution."""
     before = run.attempt(request.cycle, request.attempt - 1)
     went_on = not (before / START_FILE).exists()  # its trainer had been started for an earlier cycle
     if went_on or read_start(before):
-        return True
-    print("azr.train: the attempt before made no step, so every process imports for itself now", flush=True)
-    return False
+        return False
+    print(
+        "azr.train: the attempt before made no step, so every process imports for itself now, and compiles anew",
+        flush=True,
+    )
+    return True
 
 
 @contextmanager

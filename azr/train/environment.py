@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from azr.config.paths import python_path
+from azr.system.locks import has_locks
+from azr.system.places import cache_folder, is_shell_safe
 from azr.system.processes import MARKER_VARIABLE
 
 VERL_ENVIRONMENT = {
@@ -36,12 +38,14 @@ operation by spinning, and where the other one has lost its core to another proc
 the core away, 4 ms later: an operation of microseconds then takes milliseconds."""
 
 
-def set_environment(device: str, cpu_kv_cache_gib: int, *, compile_cache: bool = False) -> None:
+def set_environment(
+    device: str, cpu_kv_cache_gib: int, *, compile_cache: bool = False, kernels: Path | None = None
+) -> None:
     """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt.
 
     Args:
-        compile_cache: vLLM keeps what it compiles. verl forbids it because files in it were damaged (vLLM issue 31199);
-            the pinned versions write them under a temporary name, rename them, and compile anew what cannot be read.
+        compile_cache: vLLM keeps what it compiles. verl forbids it because files in it were damaged (vLLM issue 31199).
+        kernels: where torch keeps what it compiles, if not in the temporary folder.
     """
     os.environ["PYTHONPATH"] = python_path()
     os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl.plugin"
@@ -51,6 +55,8 @@ def set_environment(device: str, cpu_kv_cache_gib: int, *, compile_cache: bool =
     set_defaults(engine_environment(device, cpu_kv_cache_gib))
     if compile_cache:
         set_defaults({"VLLM_DISABLE_COMPILE_CACHE": "0"})
+    if kernels:
+        set_defaults({"TORCHINDUCTOR_CACHE_DIR": str(kernels)})
     set_defaults(
         {
             "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -64,6 +70,15 @@ def set_environment(device: str, cpu_kv_cache_gib: int, *, compile_cache: bool =
             "SPT_NOENV": "1",  # a process that takes another name keeps its environment readable, by which the driver knows it
         }
     )
+
+
+def kernel_folder() -> Path | None:
+    """Where compiled kernels outlive a boot, at which most systems empty the temporary folder, torch's own choice; None
+    where they could not be locked or loaded."""
+    folder = cache_folder("kernels", os.environ)
+    if folder is None or not is_shell_safe(str(folder)) or os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return None
+    return folder if has_locks(folder) else None
 
 
 def engine_environment(device: str, cpu_kv_cache_gib: int) -> dict[str, str]:

@@ -49,7 +49,7 @@ from azr.run.protocol import STOP_FILE, Phase, ask, asked, read_heartbeat, read_
 from azr.run.rundir import RunDir
 from azr.system.ending import SIGNALS
 from azr.system.folder_id import FolderId
-from azr.system.locks import locked
+from azr.system.locks import has_locks, locked
 from azr.system.processes import ProcessId, processes_with_marker
 
 
@@ -447,6 +447,7 @@ def test_a_file_system_without_locks_is_locked_elsewhere(
     with pytest.raises(RunError, match="another driver is using"):
         lock_run(run)
     lock_run(RunDir(tmp_path / "shared" / "other")).release()
+    assert has_locks(tmp_path) and not has_locks(run.root)
     lock.release()
     assert not driver_is_running(run)
 

@@ -9,15 +9,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
+from unittest import mock
 
 import pytest
 
 pytest.importorskip("torch")
 
-from azr.config.load import load_config
-from azr.run.protocol import TrainRequest
+from azr.config.load import load_config, write_config
+from azr.run.protocol import TrainRequest, write_request
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart, mark_start
+from azr.train import __main__ as entry
 from azr.train import card_fork
 from azr.train.__main__ import one_interpreter, warm_python
 from azr.train.warm_python import CARD_RAY_MODULES, MODULES, RAY_MODULES, WarmPython
@@ -166,27 +170,49 @@ def test_nothing_that_is_known_to_ask_the_card_is_imported_beside_one() -> None:
     assert not {"vllm.compilation.backends", "flashinfer"} & set(CARD_RAY_MODULES)
 
 
-def test_one_interpreter_on_one_card_until_an_attempt_made_no_step(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_one_interpreter_on_one_card() -> None:
+    def asked(*settings: str, device: str = "cuda") -> bool:
+        return one_interpreter(load_config(["recipe=0_5b_16gb", *settings]).config, device)
+
+    assert asked() and asked("train.one_interpreter=false", device="cpu")
+    assert not asked("train.one_interpreter=false")
+    assert not asked("train.n_gpus_per_node=2")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "device", "careful"), [(1, "cuda", False), (2, "cuda", True), (2, "cpu", False), (3, "cuda", False), (4, "cuda", False)]
+)  # fmt: skip
+def test_what_saves_time_at_a_start_is_left_aside_after_an_attempt_without_a_step(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    attempt: int,
+    device: str,
+    careful: bool,
 ) -> None:
-    run = RunDir(tmp_path)
-
-    def asked(attempt: int, *settings: str, device: str = "cuda") -> bool:
-        request = TrainRequest(cycle=2, attempt=attempt, first_step=1, last_step=1)
-        config = load_config(["recipe=0_5b_16gb", *settings]).config
-        return one_interpreter(run, request, config, device)
-
-    assert asked(1)
-    assert not asked(1, "train.one_interpreter=false")
-    assert not asked(1, "train.n_gpus_per_node=2")
+    """A file of a compile cache that is cut off ended the engine at every start (test_patches.py)."""
+    run = RunDir(tmp_path / "run")
+    write_config(run.config, load_config(["recipe=cpu_tiny", "rollout.compile_cache=true"]).config)
+    write_request(run, TrainRequest(cycle=2, attempt=attempt, first_step=1, last_step=1))
     mark_start(run.attempt(2, 1), StartPart.BEGIN)
     mark_start(run.attempt(2, 1), StartPart.POLICY)
-    assert asked(2, device="cpu") and not capsys.readouterr().out, "there it is never the reason"
-    assert not asked(2) and "every process imports for itself now" in capsys.readouterr().out
     mark_start(run.attempt(2, 2), StartPart.BEGIN)
-    mark_start(run.attempt(2, 2), StartPart.FIRST_STEP)
-    assert asked(3)
-    assert asked(4), "the trainer of attempt 3 had gone on from the cycle before"
+    mark_start(run.attempt(2, 2), StartPart.FIRST_STEP)  # attempt 3 has none: its trainer came from cycle 1
+    found: dict[str, object] = {}
+
+    def ends(device: str, on_a_card: bool) -> NoReturn:
+        raise SystemExit(found.update(one=on_a_card))
+
+    card = SimpleNamespace(kind=device, missing=0, take=lambda: None)
+    monkeypatch.setattr(entry, "device_for", lambda *_: card)
+    monkeypatch.setattr(entry, "set_environment", lambda *_, **named: found.update(named))
+    monkeypatch.setattr(entry, "choose_weight_path", lambda _: None)
+    monkeypatch.setattr(entry, "warm_python", ends)
+    with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(tmp_path)), pytest.raises(SystemExit):
+        entry.main([str(run.root)])
+    kernels = None if careful or device == "cpu" else tmp_path / "azr" / "kernels"
+    assert found == {"compile_cache": not careful, "kernels": kernels, "one": not careful}
+    assert ("made no step" in capfd.readouterr().out) is careful
 
 
 def test_a_card_has_one_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,29 @@ def test_whether_the_engine_keeps_what_it_compiles(asked, users, told, monkeypat
     assert environment.worker_environment()[name] == told
 
 
+def test_compiled_kernels_outlive_a_boot_where_they_can_be_locked_and_loaded(
+    monkeypatch, tmp_path: Path
+) -> None:
+    kept = tmp_path / "azr" / "kernels"
+    for name, users in (("XDG_CACHE_HOME", None), ("TORCHINDUCTOR_CACHE_DIR", "/mine")):
+        monkeypatch.setattr(os, "environ", {name: users} if users else {name: str(tmp_path)})
+        environment.set_environment("cuda", 1, kernels=kept)
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (users or str(kept))
+
+    monkeypatch.setattr(os, "environ", {"XDG_CACHE_HOME": str(tmp_path)})
+    assert environment.kernel_folder() == kept and kept.is_dir()
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "has_locks", lambda _: False)
+        assert environment.kernel_folder() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+        assert environment.kernel_folder() is None
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "a blank")
+    assert environment.kernel_folder() is None
+    os.environ["XDG_CACHE_HOME"] = "/proc/none"
+    assert environment.kernel_folder() is None
+
+
 def test_a_cluster_of_one_machine_does_not_depend_on_its_address_in_the_network() -> None:
     """With another Wi-Fi or a VPN, its processes waited for minutes, then crashed."""
     code = "from azr.train.environment import stay_on_loopback; stay_on_loopback(); import ray; "

@@ -211,3 +211,13 @@ def test_vllm_starts_a_process_to_look_at_a_models_class(
         assert len(started) == 1
     finally:
         registry._run_in_subprocess = theirs
+
+
+def test_vllm_reads_a_file_of_its_compile_cache_without_caution(tmp_path: Path) -> None:
+    """When it does no longer, an attempt after a failed start may use the cache, too (``azr.train.__main__``)."""
+    from vllm.compilation.backends import CompilerManager
+    from vllm.config import CompilationConfig
+
+    (tmp_path / "vllm_compile_cache.py").write_text("{ ((1, 8), 0, 'induc")
+    with pytest.raises(SyntaxError):
+        CompilerManager(CompilationConfig(backend="inductor")).initialize_cache(str(tmp_path))
