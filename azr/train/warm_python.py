@@ -58,6 +58,7 @@ RAY_MODULES = (
     "azr.train.verl.agent_worker",
     "azr.train.verl.trainer",
     "azr.train.verl.runner",
+    "azr.train.loop",
     "ray.dag.compiled_dag_node",
     "transfer_queue.storage.simple_storage",
 )

@@ -27,7 +27,6 @@ from azr.run.trainer_link import TrainerLink
 from azr.selfplay.prompt_room import require_room
 from azr.system.places import without_wildcards
 from azr.system.tracebacks import FULL_CARD, engine_error
-from azr.train.loop import Attempt
 
 FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 """Trying again gives the same error."""
@@ -48,6 +47,8 @@ class SelfPlayRunner:
             True when each attempt ended as asked (``finished`` or ``stopped``); False when one failed. Either
             way the result file says why.
         """
+        from azr.train.loop import Attempt  # with pandas and scipy, for which Ray's start need not wait
+
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
         run = RunDir(Path(run_root))
         request: TrainRequest | None = current_request(run)
