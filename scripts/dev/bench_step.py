@@ -6,6 +6,7 @@ memory by phase, and where the seconds of the start went.
     python scripts/dev/bench_step.py 0_5b_16gb --real            the model's own lengths and rewards instead of fixed ones
     python scripts/dev/bench_step.py 1_5b_16gb --model build/random-1.5b --explain-update     the update in a step and alone
     python scripts/dev/bench_step.py 3b_lora_16gb 3b_lora_16gb+rollout.merge_adapters=true --model build/random-3b
+    python scripts/dev/bench_step.py cpu_tiny --real --fraction 0.06 --steps 1 --starts 3      where the seconds of a start go; medians
 
 A recipe may bring settings of its own, each after a ``+``.
 
@@ -60,7 +61,7 @@ from azr.run.protocol import (
     write_request,
 )
 from azr.run.rundir import RunDir
-from azr.run.start_record import StartPart, mark_start, read_start
+from azr.run.start_record import SHOWN_S, StartPart, mark_start, read_start
 from azr.system.cards import visible_cards
 from azr.system.files import read_jsonl, write_jsonl_atomic, write_text_atomic
 from azr.system.hardware import Machine, detect, device_for
@@ -87,6 +88,7 @@ class Options:
     recipes: list[str] = field(default_factory=list)
     model: str | None = None
     steps: int = 3
+    starts: int = 1
     resume: int = 0
     fraction: float = 1.0
     prompt: int = 600
@@ -294,6 +296,23 @@ def run_recipe(recipe: str, options: Options, machine: Machine, folder: Path) ->
             name: resumed[name] for name in ("steps", "step_s", "gpu_peak_gib", "host_peak_gib")
         } | {"wall_s": wall_s}
     return figures
+
+
+def last_of_starts(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of the last of several starts of a recipe, with the median of each part of a start; of one that failed,
+    if one did."""
+    if failed := [result for result in results if "failed" in result]:
+        return failed[0]
+    starts = [result["start"] for result in results]
+    medians = {part: round(statistics.median(start[part] for start in starts), 1) for part in starts[0]}
+    totals = [sum(start.values()) for start in starts]
+    print(
+        f"{results[0]['recipe']}: medians of {len(starts)} starts: {statistics.median(totals):.1f} s "
+        f"({min(totals):.1f} to {max(totals):.1f}): "
+        + ", ".join(f"{part} {seconds:.1f}" for part, seconds in medians.items() if seconds >= SHOWN_S),
+        flush=True,
+    )
+    return results[-1] | {"start": medians}
 
 
 def finished_steps(run: RunDir, attempt: int = 1) -> list[dict[str, float]]:
@@ -586,6 +605,7 @@ def main() -> int:
     )
     parser.add_argument("--model", help="folder of a model to use instead of the recipes' own")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--starts", type=int, help="of each recipe; the medians of their parts are printed")
     parser.add_argument(
         "--resume",
         type=int,
@@ -664,7 +684,11 @@ def measure(options: Options) -> int:
                 else contextlib.nullcontext("the whole card") as card
             ):
                 print(f"{recipe}: {card}", flush=True)
-                results.append(run_recipe(recipe, options, machine, folder) | {"leave_gib": leave_gib})
+                for number in range(options.starts):
+                    result = run_recipe(recipe, options, machine, folder / f"{number}" if number else folder)
+                    results.append(result | {"leave_gib": leave_gib})
+            if options.starts > 1:
+                results[-options.starts :] = [last_of_starts(results[-options.starts :])]
             print(json.dumps(results[-1]), flush=True)
     work = {
         "fraction": options.fraction,
