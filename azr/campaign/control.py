@@ -22,15 +22,19 @@ import filelock
 from azr.campaign.state import read_state_file
 from azr.commands import command
 from azr.errors import DataError, RunError
-from azr.run.protocol import asked
+from azr.run.protocol import asked, read_heartbeat
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
 from azr.system.folder_id import FolderId
 from azr.system.locks import take_lock
-from azr.system.processes import ProcessId
+from azr.system.processes import ProcessId, boot_id
 
 LOCK_WAIT_S = 5.0
+WATCHED_S = 15.0
+"""Three heartbeats."""
+CLOCKS_APART_S = 900.0
+"""By so much the clocks of two machines may differ; an older heartbeat is nobody's any more."""
 STOPPED_BY = "Stopped by"
 """How the reason of a stop begins that a user asked for."""
 
@@ -98,6 +102,32 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         raise _in_use(run) from error
     except OSError as error:
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error
+
+
+def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
+    """Of a run that was last driven on another machine, or before a restart, looks for ``WATCHED_S`` whether its heartbeat goes on:
+    the lock of a share may keep out its own machine's processes alone (``nolock``), and two drivers would undo each other's work.
+
+    Raises:
+        RunError: it does.
+    """
+    driver, beat = _recorded_driver(run), read_heartbeat(run)
+    if driver is None or beat is None or driver.boot_id == boot_id():
+        return
+    if abs(time.time() - beat.unix_s) > CLOCKS_APART_S:
+        return
+    say(
+        f"The run was last driven on another machine, or before a restart: is it still? Waiting {WATCHED_S:.0f} s."
+    )
+    until_s = time.monotonic() + WATCHED_S
+    while time.monotonic() < until_s:
+        time.sleep(WATCHED_S / 30)
+        now = read_heartbeat(run)
+        if now is not None and now != beat:
+            raise RunError(
+                f"{run.root} works on another machine: its heartbeat goes on (process {now.pid} there). Wait for it, or end it there "
+                "with Ctrl+C; two machines must not work on one run"
+            )
 
 
 def _in_use(run: RunDir) -> RunError:

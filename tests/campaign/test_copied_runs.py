@@ -6,27 +6,33 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from fake_campaign import Driver, Report, command_trainer, fake_parts, fast_config, wait_for
 
+from azr.campaign import control
 from azr.campaign import driver as driver_module
+from azr.campaign.control import lock_run, refuse_while_it_beats
 from azr.campaign.incidents import read_incidents
-from azr.campaign.state import State, read_state_file
+from azr.campaign.state import CampaignState, State, read_state_file, write_state_file
 from azr.config import Config
-from azr.errors import DataError
+from azr.errors import DataError, RunError
 from azr.report.summary import RunStatus
 from azr.report.summary_reader import read_summary
 from azr.run.checkpoints import list_checkpoints
-from azr.run.protocol import read_metrics
+from azr.run.protocol import Heartbeat, Phase, read_metrics, write_heartbeat
 from azr.run.rundir import RunDir
 from azr.system.files import write_json_atomic
 from azr.system.folder_id import FolderId
 from azr.system.processes import (
     ProcessId,
     attempt_marker,
+    boot_id,
     driven_by_others,
     has_living_driver,
     processes_with_marker,
@@ -300,3 +306,51 @@ def test_a_driver_is_no_other_to_itself(monkeypatch: pytest.MonkeyPatch) -> None
     assert has_living_driver(marker) and not has_living_driver(f"{marker}1")
     assert not has_living_driver("run/1/2") and not has_living_driver("run/1/2/x.y")
     assert driven_by_others("no such run") == []
+
+
+@pytest.mark.parametrize(
+    ("beats", "age_s", "boot"),
+    [(True, 300, "other"), (False, 300, "other"), (True, 3000, "other"), (True, 300, "")],
+)
+def test_a_run_that_beats_on_another_machine_is_not_taken_over(
+    one: RunDir, monkeypatch: pytest.MonkeyPatch, *, beats: bool, age_s: int, boot: str
+) -> None:
+    """Over a share whose locks hold on one machine alone, both trained in one folder; their clocks differ."""
+    monkeypatch.setattr(control, "WATCHED_S", 0.6)
+    one.root.mkdir(exist_ok=True)
+    driver = ProcessId(2**22 + 1, 1, boot or boot_id())
+    write_state_file(one.state, CampaignState(state=State.TRAIN, run_id="x", driver=driver))
+    beat = Heartbeat(time.time() - age_s, driver.pid, 1, 1, 3, Phase.GENERATE, time.time() - age_s)
+    write_heartbeat(one, beat)
+    said: list[str] = []
+
+    def look() -> None:
+        later = threading.Timer(
+            0.2, lambda: write_heartbeat(one, replace(beat, sequence=1)) if beats else None
+        )
+        later.start()
+        try:
+            with lock_run(one):
+                refuse_while_it_beats(one, said.append)
+        finally:
+            later.join()
+
+    if beats and boot and age_s < 900:
+        with pytest.raises(RunError, match="works on another machine: its heartbeat goes on"):
+            look()
+    else:
+        look()
+    assert len(said) == (boot != "" and age_s < 900)
+
+
+def test_a_driver_looks_whether_the_run_beats_elsewhere(one: RunDir) -> None:
+    command_trainer(one, step_s=0.02)
+    driver = ProcessId(2**22 + 1, 1, "other")
+    write_state_file(one.state, CampaignState(state=State.TRAIN, run_id="x", driver=driver))
+    beat = Heartbeat(time.time(), driver.pid, 1, 1, 3, Phase.GENERATE, time.time())
+    write_heartbeat(one, beat)
+    started = Driver(one, fast_config(cycles=1))
+    log = one.root / "driver.log"
+    wait_for(lambda: log.exists() and "Waiting 15 s" in log.read_text())
+    write_heartbeat(one, replace(beat, sequence=1))
+    assert started.wait() != 0 and "two machines must not work" in log.read_text()
