@@ -29,7 +29,7 @@ from azr.budget.shape import shape_for
 from azr.campaign.identity_check import refusal_of_start
 from azr.commands import command
 from azr.config import Config
-from azr.config.paths import PROJECT, python_path
+from azr.config.paths import PROJECT, python_path, where_looked
 from azr.doctor.card import (
     PINNED,
     Finding,
@@ -44,6 +44,7 @@ from azr.doctor.card import (
     warning,
 )
 from azr.errors import AzrError
+from azr.models.hub import HubName
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
 from azr.system.control_groups import process_limit
@@ -52,7 +53,7 @@ from azr.system.hardware import Device, Machine, device_for
 from azr.system.imports import all_shadows, installed_version
 from azr.system.places import Trouble, unwritable
 from azr.system.shared_memory import no_shared_memory
-from azr.train.model_source import local_folder, require_usable_model
+from azr.train.model_source import PACKAGED, local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
 ENGINE_VERSION = "0.24.0"
@@ -228,8 +229,13 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         seen, _, fix = told.partition("; ")
         yield problem("file size", seen, fix)
     if shape is None:
-        seen = f"{config.model.path} is not here yet; its size is unknown"
-        yield note("model", seen, f"hf download {config.model.path}")
+        path, name = config.model.path, HubName.parse(config.model.path)
+        if name is None and path not in PACKAGED:
+            yield problem(
+                "model", f"{path}: no such folder{where_looked(path)}", "set model.path to another model"
+            )
+        else:
+            yield note("model", f"{path} is not here yet; its size is unknown", name.download if name else "")
         return
     config = fit_card(config, machine, shape).config
     kept = kept_keys(run)

@@ -35,6 +35,11 @@ class HubName:
         found = _CACHED.search(folder)
         return cls(found["name"].replace("--", "/"), found["commit"]) if found else None
 
+    @property
+    def download(self) -> str:
+        """The command that fetches it into the cache."""
+        return f"hf download {self.name}" + (f" --revision {self.revision}" if self.revision else "")
+
     def __str__(self) -> str:
         return self.name if self.revision is None else f"{self.name}@{self.revision}"
 

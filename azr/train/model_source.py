@@ -208,7 +208,6 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
             ) from error
         if told := of_another_tool(path := str(name)):
             raise ModelError(f"model.path={path}: not in the local cache. {told}") from error
-        revision = f" --revision {name.revision}" if name.revision else ""
         found = (
             f"what the local cache has of it cannot be used ({lacking})"
             if lacking
@@ -216,7 +215,7 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         )
         raise ModelError(
             f"model.path={name}: {found}, and the hub cannot be reached ({type(error).__name__}). Download it once with "
-            f"network (`hf download {name.name}{revision}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
+            f"network (`{name.download}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
         ) from error
 
 

