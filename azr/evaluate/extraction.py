@@ -246,11 +246,13 @@ def _variants(task_type: TaskType, text: str) -> Iterator[str]:
 
 
 def _assertion_sides(text: str) -> tuple[str, str] | None:
-    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is none."""
+    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is none. One inside
+    another, as in a string, is a part of it."""
     starts: list[int] = []
     for pattern in _ASSERTIONS:
         starts += reversed([match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:])
-    fallback = None
+    fallback = found = None
+    found_at = 0
     for start in starts:
         source = text[start:].split("\n\n")[0].strip().rstrip("`").rstrip()
         if "==" not in source:
@@ -263,9 +265,10 @@ def _assertion_sides(text: str) -> tuple[str, str] | None:
             continue
         match node:
             case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-                left, right = (ast.get_source_segment(source, side) or "" for side in (left, right))
-                return left, right
-    return fallback
+                whole, *sides = (ast.get_source_segment(source, each) or "" for each in (node, left, right))
+                if found is None or start < found_at < start + len(whole):
+                    found, found_at = (sides[0], sides[1]), start
+    return found or fallback
 
 
 def _call_arguments(text: str) -> str | None:

@@ -15,7 +15,8 @@ from azr.tasks import Task, TaskType
 MARKS = [
     "the output is 5", "output(x)", "# Output: 3", "<output>3</output>", "</answer>q", "w<answer>", "<answer>5</answer>",
     "<input>3</input>", "input(3)", "the input is 5", "# Input: 3", "<think>", "</think>", "</think><answer>", "```",
-    "```output\n4\n```", "```input 4```", "[ANSWER]", "[/ANSWER]", "[ANSWER]6[/ANSWER]", "assert f(1) == 2", "'", '"', "\n", "\\", " ", "#",
+    "```output\n4\n```", "```input 4```", "[ANSWER]", "[/ANSWER]", "[ANSWER]6[/ANSWER]", "assert f(1) == 2",
+    "assert f(1) == 2# q", "f(1) == 2# q", "'", '"', "\n", "\\", " ", "#",
 ]  # fmt: skip
 TEXTS = st.lists(st.one_of(st.sampled_from(MARKS), st.text(max_size=3)), max_size=4).map("".join)
 LEAVES = st.one_of(TEXTS, st.integers(), st.booleans(), st.none(), st.binary(max_size=3), st.floats(width=32))
