@@ -111,9 +111,9 @@ def picked_items(suite: Suite, runs: Iterable[RunDir]) -> set[str]:
         asked = first_scores(run.first_probe_scores) if metric.startswith(PROBE_PREFIX) else None
         if asked and len(scored) > 1:
             for file in probe_files_in(run.probes):
-                for number, task in enumerate(read_jsonl(file)):
+                for number, record in enumerate(read_jsonl(file)):
                     if f"{ROW_PREFIX}/{file.stem}/{number}" in asked:
-                        asked_ids.add(task["task_id"])
+                        asked_ids.add(Task.from_json(record).task_id)
     tasks = suite.tasks.items() if isinstance(suite, TaskSuite) else ()
     return {item_id for item_id, task in tasks if task.task_id in asked_ids}
 
