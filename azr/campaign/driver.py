@@ -87,7 +87,6 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                 for sentence in filter(None, [note, *told]):
                     ctx.say(sentence)
                 _tell_changes(ctx, changed)
-                tell_known_probes(ctx)
                 status = _run(ctx)
             say_the_end(run, ctx.state)
             return EXIT_INTERRUPTED if signals.asked == "SIGINT" and status == EXIT_DONE else status
@@ -240,6 +239,7 @@ def _consolidate(ctx: Context) -> None:
     report = ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.CONSOLIDATE)
     ctx.say(f"Cycle {ctx.state.cycle} starts from {report.sentence}.")
+    tell_known_probes(ctx)  # not before: after a failed consolidation, the probe files may be others
     first = ctx.state.step + 1
     last = first + ctx.campaign.steps_per_cycle - 1
     sentence = f"Cycle {ctx.state.cycle} trains steps {first} to {last}."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from azr.campaign.context import Context
 from azr.campaign.incidents import read_incidents
-from azr.data.guard import probe_files_in, probe_names, probe_tasks, probes_are_frozen
-from azr.data.sources import configured_files
+from azr.data.guard import probe_files_in, probe_tasks
 from azr.models.exported import earlier_runs, recorded_programs
 from azr.programs.canonical import program_fingerprint
 from azr.run.identity import base_records
@@ -14,8 +13,8 @@ from azr.wording import counted
 
 
 def tell_known_probes(ctx: Context) -> None:
-    """Of a run that begins from an exported model, before its first step: how many of its probe tasks that was trained on,
-    as an incident, which the report repeats beside the score; a sentence where it is not known.
+    """Of a run that begins from an exported model, once its probes are frozen and before its first step: how many of its probe
+    tasks that was trained on, as an incident, which the report repeats beside the score; a sentence where it is not known.
 
     Raises:
         DataError: a probe file cannot be read.
@@ -27,11 +26,7 @@ def tell_known_probes(ctx: Context) -> None:
     programs, missing = recorded_programs(folder)
     if not programs and not missing:
         return
-    if probes_are_frozen(run):
-        files = probe_files_in(run.probes)
-    else:
-        files = configured_files(probe_names(ctx.config.data), "data.probe_files")[0]
-    tasks = [task for file in files for task in probe_tasks(file)]
+    tasks = [task for file in probe_files_in(run.probes) for task in probe_tasks(file)]
     known = sum(program_fingerprint(task.program) in programs for task in tasks)
     if known:
         runs = " and ".join(dict.fromkeys(made["run"] for made in earlier_runs(folder)))
