@@ -40,7 +40,6 @@ def how_trained(run: RunDir, last: int, config: Config) -> dict[str, Any]:
         "solver_alone_steps": last if alone == len(asked) > 0 else alone,
         "changed": {key: found for key in _ON_THE_CARD if len(found := under(key)) > 1},
         # not their paths, which concern nobody else
-        # not their paths, which concern nobody else
         "user_files": max(len(_QUOTED.findall(files)) for files in under("data.extra_files")),
         "known_probes": " ".join(item.cause for item in incidents if item.kind == KNOWN_PROBES),
     }

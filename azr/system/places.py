@@ -276,7 +276,7 @@ def keep_bytecode(
         return
     folder = cache_folder("bytecode", environment)
     if folder is None:
-        return  # a start takes longer, and the doctor says so
+        return  # a start takes longer, and that is all
     environment.pop(NO_BYTECODE, None)
     environment[BYTECODE_FOLDER] = str(folder)
     if environment is os.environ:
