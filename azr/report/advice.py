@@ -16,7 +16,7 @@ from azr.report.text import duration, number, percent, shown_path
 from azr.run import metric_names as names
 from azr.run.records import SHRINKING
 from azr.run.rundir import RunDir
-from azr.tasks import CORE_TASK_TYPES
+from azr.tasks import TaskType
 from azr.wording import counted
 
 LOW_VALID = 0.2
@@ -76,7 +76,7 @@ def _of_evidence(summary: RunSummary, is_unclear: bool) -> Iterator[str]:
 
 def _of_proposals(summary: RunSummary) -> Iterator[str]:
     table = summary.table
-    for kind in CORE_TASK_TYPES:
+    for kind in TaskType:
         if table.last(names.buffer_size(kind)) == 1:  # the identity task, where none was given
             yield (
                 f"All rows of solve-{kind.value} ask one and the same task: its buffer has no other. Give {kind.value} tasks "

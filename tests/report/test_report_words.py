@@ -337,6 +337,7 @@ def test_error_prediction_is_shown_where_it_is_trained(tmp_path: Path, added: bo
     for record in records * added:
         values = record["values"]
         values |= {key.replace("deduction", "error"): number for key, number in values.items()}
+        values["propose-error/valid"] = 0.1
     run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
     summary = read_summary(run.root)
     assert plain_line(summary).partition("right ")[2].partition(" |")[0].count("%") == 3 + added
@@ -350,6 +351,7 @@ def test_error_prediction_is_shown_where_it_is_trained(tmp_path: Path, added: bo
     ):
         assert all((word in text) is added for word in words)
     assert page.count("</span>error <b>") == 5 * added, "right, valid, both rewards, probes"
+    assert ("of the error proposals have been valid lately" in page) is added
 
 
 @pytest.mark.parametrize("proposed", [24.0, 0.0])
