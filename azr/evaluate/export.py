@@ -35,10 +35,7 @@ from azr.evaluate.weights import require_new_folder, write_model_folder
 from azr.models.exported import EXPORT_RECORD, earlier_runs, record_programs, recorded_programs
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import (
-    asked_alike,
-    asked_otherwise,
-)
+from azr.run.asked_otherwise import asked_alike, asked_otherwise
 from azr.run.checkpoints import Checkpoint, reading
 from azr.run.identity import base_records
 from azr.run.protocol import MetricsRecord, read_metrics
@@ -120,7 +117,9 @@ def _export(
         "cycle": checkpoint.info.get("cycle"),
         "base_model": shown_model(identity.model if identity else config.model.path),
         "base_model_hash": identity.model_hash if identity else None,
-        "earlier_runs": earlier_runs(base_records(run)),
+        "earlier_runs": [
+            made | {"base_model": shown_model(made["base_model"])} for made in earlier_runs(base_records(run))
+        ],
         "picked": options.step == "best" and len(choice) > 1,
         "weights": options.dtype,
         "ask": ask_record(config),

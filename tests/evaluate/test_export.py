@@ -52,7 +52,7 @@ from azr.models.exported import recorded_programs
 from azr.run.checkpoints import read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
-from azr.system.files import append_jsonl, read_jsonl
+from azr.system.files import append_jsonl, read_jsonl, write_json_atomic
 
 UNCHECKED = ExportOptions(step="latest", check=False)
 
@@ -264,10 +264,14 @@ def test_a_model_that_scores_less_than_the_start_is_exported_with_a_word(
     for step, score in ((0, 0.3), (2, now)):
         values = {"probe/all/accuracy": score, "probe/tasks": 200.0}
         append_metrics(run, MetricsRecord(step=step, cycle=1, attempt=1, unix_s=9.0, values=values))
+    by_an_earlier_version = {"run": "a", "step": 3, "base_model": "/home/me/models/x"}
+    write_json_atomic(run.base_model / "azr.json", by_an_earlier_version)
     export_model(run, tmp_path / "out", dataclasses.replace(UNCHECKED, step="best"), said.append)
     told = "scored more on its probe tasks: 30.0%, and this one 0.0%"
     assert any(line.endswith(told) for line in said) is is_told
-    assert json.loads((tmp_path / "out" / "azr.json").read_text())["picked"] is False, "there was one"
+    record = json.loads((tmp_path / "out" / "azr.json").read_text())
+    assert record["picked"] is False, "there was one"
+    assert record["earlier_runs"][0]["base_model"] == "x", "no folder of the user's machine"
 
 
 def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_path: Path) -> None:
