@@ -62,7 +62,7 @@ def describe_state(run: RunDir, state: CampaignState, *, running: bool) -> str:
         lines.append(f"no driver is running here; {elsewhere}run the same command to resume")
         if state.folder is not None and not state.folder.is_same(FolderId.of(run.root)):
             lines.append(
-                f"the above was written in {state.folder.path}: this folder is a copy of it, its view from another machine, "
-                "or where it was moved"
+                f"the above was written in {state.folder.path}: this folder is a copy of it, the same one seen from another machine, "
+                "or where it was moved to"
             )
     return "\n".join(lines)

@@ -496,10 +496,11 @@ def test_status_says_whether_a_driver_works_in_this_very_folder(run: RunDir, tmp
         told = obey(RunDir(tmp_path / "copy"), "status", None)
         assert "no driver is running here" in told and f"written in {run.root}: this folder is a copy" in told
     assert "no driver is running here; run the" in obey(run, "status", None), "and the state still names one"
-    ahead = replace(goes_on, driver=replace(own, boot_id="other"), updated_unix_s=time.time() + 300)
+    ahead = replace(goes_on, driver=replace(own, boot_id="other"), updated_unix_s=time.time() + 3600)
     write_state_file(run.state, ahead)
     told = obey(run, "status", None)
-    assert "written 300 s ahead of this machine's clock" in told and "here; if none is elsewhere, run" in told
+    assert re.search(r"written 3[56]\d\d s ahead of this machine's clock", told)
+    assert "here; if none is elsewhere, run" in told
     save_state(run, replace(goes_on, state=State.DONE))
     assert "no driver" not in obey(run, "status", None)
 
