@@ -287,7 +287,7 @@ def keep_bytecode(
 def cache_folder(name: str, environment: MutableMapping[str, str]) -> Path | None:
     """A folder that this user alone can write and that outlives a boot; None where there can be none."""
     caches = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME") or Path.home()) / ".cache"
-    folder = Path(caches) / "azr" / name
+    folder = Path(caches).absolute() / "azr" / name  # processes work in folders of their own
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -354,6 +354,8 @@ def test_compiled_modules_stay_where_python_keeps_them_itself(
     (short / "open" / "azr" / "bytecode").mkdir(parents=True)
     (short / "open" / "azr" / "bytecode").chmod(0o777)
     assert asked(bare, **forbidden, XDG_CACHE_HOME=str(short / "open")) == "", "others could put code there"
+    monkeypatch.chdir(short)
+    assert places.cache_folder("one", {"XDG_CACHE_HOME": "open"}) == short / "open" / "azr" / "one"
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert asked(bare) == f"{bare / 'torch'} cannot be written"
 
