@@ -86,10 +86,11 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             unasked += [told for _, sentences in found for told in sentences]
             asked.append((source, model, [suite for suites, _ in found for suite in suites]))
 
-        # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
-        brought = any(isinstance(each, TaskSuite) and each.brought for *_, suites in asked for each in suites)
+        # a run keeps its own probes out of its pool, but may propose their programs, and knows nothing of a file given here
+        task_suites = [each for *_, suites in asked for each in suites if isinstance(each, TaskSuite)]
+        brought = any(each.brought for each in task_suites)
         elsewhere, unknown = trained_elsewhere(sources)
-        trained = elsewhere | trained_programs({each.run for each in sources if each.run and brought})
+        trained = elsewhere | trained_programs({each.run for each in sources if each.run and task_suites})
         picking, luck = picking_runs(sources)
         probes = any(suite.name == "probes" for *_, suites in asked for suite in suites)
         unasked += [*(unknown if brought else ()), *(luck if probes else ())]

@@ -170,7 +170,7 @@ def _probe_panel(sheet: Sheet) -> Panel | None:
         return None
     counts = table.last(names.PROBE_COUNT)
     items = f"{counts:,.0f} frozen tasks" if counts else "frozen tasks"
-    why = f"Greedy answers to {items}, never trained on in this run, the same every time. Band: 95 % interval of “all”."
+    why = f"Greedy answers to {items}, kept out of the pool, always the same. Band: 95 % interval of “all”."
     return sheet.probes("Probe accuracy", why, lines)
 
 

@@ -55,7 +55,7 @@ def _card(task: Task, answers: list[Transcript]) -> dict[str, Any]:
 def _probe_card(first: Transcript, last: Transcript) -> dict[str, Any]:
     return {
         "title": f"{first.task_type.capitalize()} probe",
-        "note": "A frozen task, never trained on in this run.",
+        "note": "A frozen task, kept out of the pool.",
         "code": cut(first.prompt, 2 * MAX_TEXT),
         "parts": [_answer(first), _answer(last)],
     }

@@ -76,7 +76,7 @@ def test_the_card_of_a_run_whose_probes_its_start_knew_says_so() -> None:
     record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(Config())}
     record |= {"recorded": {"probe/all/accuracy": 0.5, "probe/tasks": 9.0}, "known_probes": "3 of 9 known."}
     card = model_card(record, Config(), [], "mine")
-    assert "frozen probe tasks, never trained on in this run:" in card
+    assert "frozen probe tasks, kept out of the pool of this run:" in card
     assert "Not measured again on this folder.\n\n3 of 9 known.\n\n## Use" in card
 
 

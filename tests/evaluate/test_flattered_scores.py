@@ -26,7 +26,7 @@ from azr.models.model_hash import ModelHash
 from azr.programs.canonical import program_fingerprint
 from azr.run.identity import RunIdentity, base_records, write_identity
 from azr.run.rundir import RunDir
-from azr.system.files import read_jsonl, write_json_atomic, write_jsonl_atomic
+from azr.system.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
 from azr.tasks import Task
 from azr.train.base_model import identify
 
@@ -129,6 +129,14 @@ def test_a_model_of_a_run_that_is_not_named_may_have_been_trained_on_the_tasks(t
     assert trained_elsewhere([beside, model])[1] == [], "its tasks are counted"
     write_identity(run, RunIdentity.of(Config(), tmp_path / "nowhere", ModelHash("1" * 32, "")))
     assert trained_elsewhere([beside, model])[1], "another one of that name"
+
+
+def test_probes_whose_programs_the_run_has_proposed_itself_are_counted(tmp_path: Path) -> None:
+    """Nothing compares its proposals with them before a merge, and its own probes were taken for tasks it had never met."""
+    run = make_run(tmp_path)
+    proposed = next(read_jsonl(run.probes / "probes.jsonl"))
+    append_jsonl(run.shard(1), [proposed])
+    assert "1 of 5 tasks have the program of a task that a run" in judged(run, "probes", tmp_path / "out")
 
 
 def test_tasks_that_an_exported_model_was_trained_on_are_counted_without_its_run(tmp_path: Path) -> None:
