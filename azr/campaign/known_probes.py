@@ -36,7 +36,7 @@ def tell_known_probes(ctx: Context) -> None:
             f"trained on before (run {runs}), but for names and layout, so a score on them is not one on new tasks.",
             "For a score on new ones, start a run of another name with other data.probe_files.",
         )
-    if missing and any(name != "shipped" for name in ctx.config.data.probe_files):  # no run trains on those
+    if missing and any(name != "shipped" for name in ctx.config.data.probe_files):  # those its pool kept out
         ctx.say(
             f"The model comes out of the run {' and '.join(dict.fromkeys(missing))}: whether it was trained there on tasks of "
             "data.probe_files is not known. Exported again by this version, it says so."
