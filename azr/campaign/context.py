@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from azr.campaign.control import Control, read_requests, withdraw_control
+from azr.campaign.driver_beats import other_driver
 from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.parts import CampaignParts, Progress
 from azr.campaign.signals import StopSignals
@@ -50,8 +51,14 @@ class Context:
     def require_folder(self) -> None:
         """
         Raises:
-            RunMovedError: the folder was renamed, moved or removed; what is written now would lie in another one.
+            RunMovedError: the folder was renamed, moved or removed, so what is written now would lie in another one; or this
+                machine slept, and the run's driver is another machine's now.
         """
+        if other := other_driver(self.run):
+            raise RunMovedError(
+                f"another machine took {self.run.root} over while this one slept or was stopped (its driver there is process {other.pid}), "
+                "so this driver ends, and its trainer with it. To go on here, end the run there first"
+            )
         root, folder = self.run.root, self.state.folder
         if folder is None or self.run.lock.exists() or (root.is_dir() and folder.is_same(FolderId.of(root))):
             return

@@ -22,19 +22,15 @@ import filelock
 from azr.campaign.state import read_state_file
 from azr.commands import command
 from azr.errors import DataError, RunError
-from azr.run.protocol import asked, read_heartbeat
+from azr.run.protocol import asked
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
 from azr.system.folder_id import FolderId
 from azr.system.locks import take_lock
-from azr.system.processes import ProcessId, boot_id
+from azr.system.processes import ProcessId
 
 LOCK_WAIT_S = 5.0
-WATCHED_S = 15.0
-"""Three heartbeats."""
-CLOCKS_APART_S = 900.0
-"""By so much the clocks of two machines may differ; an older heartbeat is nobody's any more."""
 STOPPED_BY = "Stopped by"
 """How the reason of a stop begins that a user asked for."""
 
@@ -91,7 +87,7 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         run.root.mkdir(parents=True, exist_ok=True)
         # A driver that was killed may leave a child that holds the lock for the moment until it sees that it
         # is alone.
-        driver = _recorded_driver(run)
+        driver = recorded_driver(run)
         is_dead = driver is not None and not driver.alive
         lock = take_lock(run.lock, LOCK_WAIT_S if is_dead else 0, say)
         if driver is None or is_dead or driver.pid == os.getpid() or _is_copy(run):
@@ -104,34 +100,8 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error
 
 
-def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
-    """Of a run that was last driven on another machine, or before a restart, looks for ``WATCHED_S`` whether its heartbeat goes on:
-    the lock of a share may keep out its own machine's processes alone (``nolock``), and two drivers would undo each other's work.
-
-    Raises:
-        RunError: it does.
-    """
-    driver, beat = _recorded_driver(run), read_heartbeat(run)
-    if driver is None or beat is None or driver.boot_id == boot_id():
-        return
-    if abs(time.time() - beat.unix_s) > CLOCKS_APART_S:
-        return
-    say(
-        f"The run was last driven on another machine, or before a restart: is it still? Waiting {WATCHED_S:.0f} s."
-    )
-    until_s = time.monotonic() + WATCHED_S
-    while time.monotonic() < until_s:
-        time.sleep(WATCHED_S / 30)
-        now = read_heartbeat(run)
-        if now is not None and now != beat:
-            raise RunError(
-                f"{run.root} works on another machine: its heartbeat goes on (process {now.pid} there). Wait for it, or end it there "
-                "with Ctrl+C; two machines must not work on one run"
-            )
-
-
 def _in_use(run: RunDir) -> RunError:
-    driver = _recorded_driver(run)
+    driver = recorded_driver(run)
     holder = f" (process {driver.pid})" if driver is not None and driver.alive else ""
     otherwise = f"Wait for it, or end it with `{command('control')} {run.root} stop`"
     told = suspended_driver(run) or stopping_driver(run) or otherwise
@@ -146,12 +116,12 @@ def _is_copy(run: RunDir) -> bool:
 
 def driver_is_running(run: RunDir) -> bool:
     if not run.lock.exists():
-        driver = _recorded_driver(run)
+        driver = recorded_driver(run)
         return driver is not None and driver.alive and not _is_copy(run)
     try:
         lock_run(run).release()
     except RunError as error:
-        driver = _recorded_driver(run)
+        driver = recorded_driver(run)
         return isinstance(error.__cause__, filelock.Timeout) or (driver is not None and driver.alive)
     return False
 
@@ -170,7 +140,7 @@ def stopping_driver(run: RunDir) -> str:
 
 def suspended_driver(run: RunDir) -> str:
     """A sentence where the run's driver stands still, as after Ctrl+Z, and so obeys nobody; else empty."""
-    driver = _recorded_driver(run)
+    driver = recorded_driver(run)
     if driver is None or not driver.suspended:
         return ""
     return (
@@ -179,7 +149,7 @@ def suspended_driver(run: RunDir) -> str:
     )
 
 
-def _recorded_driver(run: RunDir) -> ProcessId | None:
+def recorded_driver(run: RunDir) -> ProcessId | None:
     try:
         return read_state_file(run.state).driver
     except (RunError, FileNotFoundError):

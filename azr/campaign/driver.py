@@ -17,8 +17,9 @@ from azr.campaign.aftermath import CycleEnd, Failed, Stopped, after_attempt, end
 from azr.campaign.between_cycles import check_waiting, dismiss
 from azr.campaign.changed_settings import Changed, changed_settings, changed_versions
 from azr.campaign.context import Context
-from azr.campaign.control import Control, lock_run, read_requests, refuse_while_it_beats
+from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
+from azr.campaign.driver_beats import DriverBeats, refuse_while_it_beats
 from azr.campaign.identity_check import settle_identity
 from azr.campaign.known_probes import tell_known_probes
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
@@ -75,6 +76,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         stack.callback(lock_run(run, print).release)
         refuse_while_it_beats(run, print)
         keep_to_disk(run.root, run.lock)
+        stack.enter_context(DriverBeats(run))
         signals = stack.enter_context(StopSignals())
         try:
             note = settle_identity(run, config)

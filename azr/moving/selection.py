@@ -42,7 +42,7 @@ READ = (
 """What people read, in the order of its worth: of each kind the newest first."""
 
 REBUILT = (
-    r"(heartbeat\.json|state\.previous\.json|run\.lock|report\.html|transcripts\.html|comparison\.html)",
+    r"(heartbeat\.json|driver_beat\.json|state\.previous\.json|run\.lock|report\.html|transcripts\.html|comparison\.html)",
     r"(control|tensorboard|wandb|pool|cycles)/.*",
     r"checkpoints/(damaged-|rejected-)?step_.*",
 )

@@ -58,7 +58,9 @@ def _to_go_on(summary: RunSummary) -> Iterator[str]:
             "No driver is running on this machine. If none is on another, run the same command again; it resumes from the last "
             "checkpoint."
         )
-    elif summary.status is RunStatus.INTERRUPTED:
+    elif summary.status is RunStatus.INTERRUPTED or (
+        summary.status is RunStatus.RUNNING and summary.driver_gone
+    ):
         yield "No driver is running. Run the same command again; it resumes from the last checkpoint."
     if summary.status is RunStatus.FAILED:
         yield "Read the last incident and the end of its trainer.log, then run the same command again; it resumes where it failed."

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from azr.config.report import ReportConfig
-from azr.report.screen import elsewhere_words, of_this_attempt, plain_incident, plain_line, render
+from azr.report.screen import of_this_attempt, place_words, plain_incident, plain_line, render
 from azr.report.summary import RunStatus, RunSummary
 from azr.report.summary_reader import SummaryReader
 from azr.run.protocol import Phase
@@ -37,9 +37,9 @@ def plain_state(summary: RunSummary) -> str:
     """What the run is doing, in one line, for logs."""
     where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
     trains = summary.status is RunStatus.RUNNING and not summary.paused and summary.state_name == "TRAIN"
-    if trains and not _trainer_is_there(summary):
+    if trains and not summary.driver_gone and not _trainer_is_there(summary):
         where += " (starting trainer and engine: half a minute on the CPU, a few minutes on a card)"
-    if told := elsewhere_words(summary):
+    if told := place_words(summary):
         where += f", {told}"
     if summary.perhaps_elsewhere:
         where += " (no driver is running here; whether one is elsewhere, azr watch sees within a minute)"
@@ -125,7 +125,7 @@ class LiveView:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _new_lines(self, summary: RunSummary) -> Iterator[str]:
-        state = f"{summary.status.value} {summary.paused} {summary.state_name} cycle {summary.cycle}"
+        state = f"{summary.status.value} {summary.paused} {summary.state_name} {summary.driver_gone} cycle {summary.cycle}"
         if state != self._shown_state:
             self._shown_state = state
             yield plain_state(summary)

@@ -116,8 +116,6 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         text.append(
             f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold"
         )
-        if told := elsewhere_words(summary):
-            text.append(f" · {told}", "yellow")
     elif summary.status is RunStatus.EMPTY:
         text.append("nothing has run here yet", "bright_black")
     elif summary.status is RunStatus.RUNNING:
@@ -132,6 +130,8 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         if summary.perhaps_elsewhere:
             told = "no driver here; unless one is elsewhere, run the same command to resume"
         text.append(told, "yellow")
+    if told := place_words(summary):
+        text.append(f" · {told}", "yellow")
     text.truncate(width, overflow="ellipsis")
     text.append("\n")
     bar_width = 24
@@ -150,8 +150,11 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
     return text
 
 
-def elsewhere_words(summary: RunSummary) -> str:
-    """That the run works on another machine, and how far its clock is off; empty where it works here, or nowhere."""
+def place_words(summary: RunSummary) -> str:
+    """Of a run that is running: that it works on another machine, and how far its clock is off; or that its trainer is all
+    that is left of it here. Else empty."""
+    if summary.status is RunStatus.RUNNING and summary.driver_gone:
+        return "its driver is gone, and its trainer ends once this step is saved; the same command resumes"
     if not summary.elsewhere:
         return ""
     side = "ahead of" if summary.ahead_s > 0 else "behind"

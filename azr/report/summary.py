@@ -99,6 +99,8 @@ class RunSummary:
     """The latest from one cycle to the next."""
     problems: tuple[str, ...] = ()
     """Files that exist and could not be read, as sentences."""
+    driver_gone: bool = False
+    """It was of this machine, and was killed; the trainer may still live, until its step is finished and saved."""
     elsewhere: bool = False
     """It beats, and its driver is none of this machine's processes: on another machine, or in a container."""
     ahead_s: float = 0.0

@@ -18,7 +18,7 @@ from azr.report.gaps import gaps
 from azr.report.metrics import MetricsReader, MetricsTable
 from azr.report.summary import PoolCounts, RunStatus, RunSummary
 from azr.run.hand_over import read_hand_over
-from azr.run.protocol import Heartbeat, TrainRequest, read_heartbeat
+from azr.run.protocol import DriverBeat, Heartbeat, TrainRequest, read_driver_beat, read_heartbeat
 from azr.run.records import (
     CampaignState,
     Incident,
@@ -32,7 +32,8 @@ from azr.run.rundir import RunDir, is_run, run_meant
 from azr.run.start_record import TrainerStart, latest_start, read_start
 from azr.system.files import read_json
 from azr.system.folder_id import FolderId
-from azr.system.processes import ProcessId
+from azr.system.locks import is_free
+from azr.system.processes import ProcessId, boot_id
 
 _Record = TypeVar("_Record")
 FRESH_S = 60.0
@@ -78,9 +79,9 @@ class SummaryReader:
         self.run = RunDir(root)
         self._metrics = MetricsReader(self.run.metrics)
         self._started: tuple[Path | None, TrainerStart | None] = (None, None)
-        self._beat: Heartbeat | None = None
-        self._beat_seen_s: float | None = None
-        self._was_here = False
+        self._beats: frozenset[Heartbeat | DriverBeat] | None = None
+        self._beat_seen_s = -math.inf
+        self._beat_unix_s = 0.0
 
     def read(self, now_unix_s: float | None = None) -> RunSummary:
         now = time.time() if now_unix_s is None else now_unix_s
@@ -96,9 +97,10 @@ class SummaryReader:
         verdicts = read_log(JudgeVerdict, self.run.verdicts)
         requests = list(self.run.in_cycles("request.json").values())
         status = _status(self.run.root, state, heartbeat, table, now)
-        seen_s = self._seen_beating_s(heartbeat, state)
-        elsewhere = status is RunStatus.INTERRUPTED and seen_s < ELSEWHERE_S
-        ahead_s = heartbeat.unix_s + seen_s - now if elsewhere and heartbeat is not None else 0.0
+        seen_s = self._seen_beating_s(heartbeat)
+        gone = self._driver_is_gone(state)
+        elsewhere = status is RunStatus.INTERRUPTED and not gone and seen_s < ELSEWHERE_S
+        ahead_s = self._beat_unix_s + seen_s - now if elsewhere else 0.0
         return RunSummary(
             root=self.run.root,
             status=RunStatus.RUNNING if elsewhere else status,
@@ -116,21 +118,25 @@ class SummaryReader:
             start=self._read_start(),
             hand_over=read_hand_over(self.run),
             problems=tuple(problems),
+            driver_gone=gone,
             elsewhere=elsewhere,
             ahead_s=ahead_s,
         )
 
-    def _seen_beating_s(self, heartbeat: Heartbeat | None, state: CampaignState | None) -> float:
-        """Seconds since a heartbeat replaced an earlier one, by this process's own clock, which no other machine's concerns;
-        infinite before that, and once the driver was a process of this machine."""
-        driver = state.driver if state is not None else None
-        self._was_here = self._was_here or (driver is not None and driver.alive)
-        if heartbeat is not None and heartbeat != self._beat:
-            self._beat_seen_s = time.monotonic() if self._beat is not None else None
-            self._beat = heartbeat
-        if self._beat_seen_s is None or self._was_here:
-            return math.inf
+    def _seen_beating_s(self, heartbeat: Heartbeat | None) -> float:
+        """Seconds since a beat of trainer or driver replaced an earlier one, by this process's own clock, which no other
+        machine's concerns; infinite before that."""
+        beats = frozenset(filter(None, (heartbeat, read_driver_beat(self.run))))
+        if self._beats is not None and (new := beats - self._beats):
+            self._beat_seen_s, self._beat_unix_s = time.monotonic(), max(beat.unix_s for beat in new)
+        self._beats = beats
         return time.monotonic() - self._beat_seen_s
+
+    def _driver_is_gone(self, state: CampaignState | None) -> bool:
+        """It was of this machine, and did not close the run. One in a container is not seen here, but still holds the lock."""
+        driver = state.driver if state is not None else None
+        ended = driver is not None and driver.boot_id == boot_id() and not driver.alive
+        return ended and is_free(self.run.lock)
 
     def _read_start(self) -> TrainerStart | None:
         """Reads each start once."""

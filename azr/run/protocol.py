@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import FiniteFloat
 
@@ -28,7 +29,9 @@ from azr.errors import DataError
 from azr.run.records import from_json, read_log
 from azr.run.rundir import RunDir
 from azr.system.files import append_jsonl, move_over, read_json, write_json_atomic
-from azr.system.processes import MARKER_VARIABLE
+from azr.system.processes import MARKER_VARIABLE, ProcessId
+
+_Beat = TypeVar("_Beat", "Heartbeat", "DriverBeat")
 
 STOP_FILE = "stop"
 """In the attempt's folder: save a checkpoint at the next step boundary and end with outcome ``stopped``."""
@@ -104,6 +107,19 @@ class Heartbeat:
     phase_since_unix_s: FiniteFloat
     sequence: int = 0
     """Grows with each beat, so that liveness does not depend on any clock."""
+
+
+@dataclass(frozen=True)
+class DriverBeat:
+    """``driver_beat.json``: rewritten every few seconds as long as the driver lives, also while no trainer does."""
+
+    unix_s: FiniteFloat
+    driver: ProcessId
+    sequence: int = 0
+
+    @property
+    def pid(self) -> int:
+        return self.driver.pid
 
 
 @dataclass(frozen=True)
@@ -193,22 +209,32 @@ def write_result(run: RunDir, result: TrainResult) -> None:
 
 
 def read_heartbeat(run: RunDir) -> Heartbeat | None:
-    """The latest beat; None before the first, or while the file cannot be read."""
+    """The trainer's latest beat; None before the first, or while the file cannot be read."""
+    return _read_beat(Heartbeat, run.heartbeat)
+
+
+def read_driver_beat(run: RunDir) -> DriverBeat | None:
+    """The same of the driver's; None too after a driver that has closed the run."""
+    return _read_beat(DriverBeat, run.driver_beat)
+
+
+def _read_beat(kind: type[_Beat], path: Path) -> _Beat | None:
     try:
-        return from_json(Heartbeat, read_json(run.heartbeat), run.heartbeat)
+        return from_json(kind, read_json(path), path)
     except (DataError, OSError):
         return None
 
 
-def write_heartbeat(run: RunDir, heartbeat: Heartbeat) -> None:
+def write_beat(run: RunDir, beat: Heartbeat | DriverBeat) -> None:
     """Replaces the file without fsync: a beat need not survive a power cut, and there are many.
 
     Raises:
         OSError: the disk is full or read-only.
     """
-    temporary = run.heartbeat.with_name(f".heartbeat.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(heartbeat)) + "\n", encoding="utf-8")
-    move_over(temporary, run.heartbeat)
+    path = run.heartbeat if isinstance(beat, Heartbeat) else run.driver_beat
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(asdict(beat)) + "\n", encoding="utf-8")
+    move_over(temporary, path)
 
 
 def append_metrics(run: RunDir, record: MetricsRecord) -> None:

@@ -30,6 +30,7 @@ class RunDir:
     verdicts = _Below("verdicts.jsonl")
     metrics = _Below("metrics.jsonl")
     heartbeat = _Below("heartbeat.json")
+    driver_beat = _Below("driver_beat.json")
     control = _Below("control")
     pool = _Below("pool")
     pool_tasks = _Below("pool/tasks.jsonl")

@@ -52,7 +52,7 @@ from azr.run.protocol import (
     asked,
     current_request,
     following_request,
-    write_heartbeat,
+    write_beat,
     write_result,
 )
 from azr.run.rundir import RunDir
@@ -201,7 +201,7 @@ class TrainerLink:
             with contextlib.suppress(OSError):
                 # else the run's folder has gone, and this would make it anew
                 if self.run.attempt(*place[:2]).is_dir():
-                    write_heartbeat(self.run, beat)
+                    write_beat(self.run, beat)
 
 
 class DriverWatch:

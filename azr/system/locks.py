@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import sys
@@ -42,8 +43,7 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
     lock, why = _taken(path, limit_s)
     if not why:
         return lock
-    name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
-    lock, nor_here = _taken(private_folder() / f"{name}.lock", limit_s)
+    lock, nor_here = _taken(_in_its_place(path), limit_s)
     if nor_here:
         places = dict.fromkeys(map(str, (path.parent, Path(lock.lock_file).parent)))
         raise RunError(
@@ -55,6 +55,27 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
         "work on it from one machine only."
     )
     return lock
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody on this machine, in a container of it or not, holds the lock of ``path`` (``take_lock``); False where that
+    cannot be told."""
+    for place in (path, _in_its_place(path)):
+        try:
+            with open(place, "rb") as file:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the file is closed
+            return True
+        except FileNotFoundError:
+            return place == path
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                return False
+    return False
+
+
+def _in_its_place(path: Path) -> Path:
+    name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
+    return private_folder() / f"{name}.lock"
 
 
 def has_locks(folder: Path) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from azr.config import Config
 from azr.config.load import load_config
-from azr.run.protocol import Heartbeat, MetricsRecord, Phase, append_metrics, write_heartbeat
+from azr.run.protocol import Heartbeat, MetricsRecord, Phase, append_metrics, write_beat
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.system.hardware import Gpu, Machine
@@ -127,7 +127,7 @@ def test_a_trainer_without_a_finished_step_is_a_failure_with_its_last_phase(tmp_
 
     def attempt(run, request, options):
         append_metrics(run, MetricsRecord(step=0, cycle=1, attempt=1, unix_s=0.0))
-        write_heartbeat(
+        write_beat(
             run,
             Heartbeat(
                 phase=Phase.SYNC, step=0, cycle=1, attempt=1, unix_s=0.0, pid=1, phase_since_unix_s=0.0

@@ -49,7 +49,7 @@ from azr.run.protocol import STOP_FILE, Phase, ask, asked, read_heartbeat, read_
 from azr.run.rundir import RunDir
 from azr.system.ending import SIGNALS
 from azr.system.folder_id import FolderId
-from azr.system.locks import has_locks, locked
+from azr.system.locks import has_locks, is_free, locked
 from azr.system.processes import ProcessId, processes_with_marker
 
 
@@ -443,13 +443,15 @@ def test_a_file_system_without_locks_is_locked_elsewhere(
     lock = lock_run(run, heard.append)
     [told] = heard
     assert f"The file system of {run.root} has no locks" in told and "from one machine only" in told
-    assert driver_is_running(run)
+    assert driver_is_running(run) and not is_free(run.lock)
     with pytest.raises(RunError, match="another driver is using"):
         lock_run(run)
     lock_run(RunDir(tmp_path / "shared" / "other")).release()
     assert has_locks(tmp_path) and not has_locks(run.root)
     lock.release()
-    assert not driver_is_running(run)
+    assert is_free(run.lock) and not driver_is_running(run)
+    Path(lock.lock_file).unlink()
+    assert not is_free(run.lock), "perhaps a container's, whose temporary folder is another"
 
 
 def test_no_locks_in_the_temporary_folder_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from fake_campaign import Driver, Report, command_trainer, fake_parts, fast_config, wait_for
 
-from azr.campaign import control
 from azr.campaign import driver as driver_module
-from azr.campaign.control import lock_run, refuse_while_it_beats
+from azr.campaign import driver_beats
+from azr.campaign.control import lock_run
+from azr.campaign.driver_beats import refuse_while_it_beats
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file, write_state_file
 from azr.config import Config
@@ -24,7 +25,14 @@ from azr.errors import DataError, RunError
 from azr.report.summary import RunStatus
 from azr.report.summary_reader import read_summary
 from azr.run.checkpoints import list_checkpoints
-from azr.run.protocol import Heartbeat, Phase, read_metrics, write_heartbeat
+from azr.run.protocol import (
+    DriverBeat,
+    Heartbeat,
+    Phase,
+    read_driver_beat,
+    read_metrics,
+    write_beat,
+)
 from azr.run.rundir import RunDir
 from azr.system.files import write_json_atomic
 from azr.system.folder_id import FolderId
@@ -307,47 +315,80 @@ def test_a_driver_is_no_other_to_itself(monkeypatch: pytest.MonkeyPatch) -> None
     assert driven_by_others("no such run") == []
 
 
+@pytest.mark.parametrize("beating", ["trainer", "driver", "driver that has not opened the run yet"])
 @pytest.mark.parametrize(
     ("beats", "age_s", "boot"),
     [(True, 300, "other"), (False, 300, "other"), (True, 3000, "other"), (True, 300, "")],
 )
 def test_a_run_that_beats_on_another_machine_is_not_taken_over(
-    one: RunDir, monkeypatch: pytest.MonkeyPatch, *, beats: bool, age_s: int, boot: str
+    one: RunDir, monkeypatch: pytest.MonkeyPatch, *, beats: bool, age_s: int, boot: str, beating: str
 ) -> None:
-    """Over a share whose locks hold on one machine alone, both trained in one folder; their clocks differ."""
-    monkeypatch.setattr(control, "WATCHED_S", 0.6)
+    """Over a share whose locks hold on one machine alone, both trained in one folder; their clocks differ. A driver that merged
+    between two trainers, or read the model's files, was not seen."""
+    monkeypatch.setattr(driver_beats, "WATCHED_S", 0.2)
     one.root.mkdir(exist_ok=True)
     driver = ProcessId(2**22 + 1, 1, boot or boot_id())
-    write_state_file(one.state, CampaignState(state=State.TRAIN, run_id="x", driver=driver))
-    beat = Heartbeat(time.time() - age_s, driver.pid, 1, 1, 3, Phase.GENERATE, time.time() - age_s)
-    write_heartbeat(one, beat)
+    recorded = None if "not opened" in beating else driver
+    write_state_file(one.state, CampaignState(state=State.TRAIN, run_id="x", driver=recorded))
+    beat = DriverBeat(time.time() - age_s, driver)
+    if beating == "trainer":
+        beat = Heartbeat(time.time() - age_s, driver.pid, 1, 1, 3, Phase.GENERATE, time.time() - age_s)
+    write_beat(one, beat)
     said: list[str] = []
 
     def say(text: str) -> None:  # called once it has seen the first heartbeat
         said.append(text)
         if beats:
-            write_heartbeat(one, replace(beat, sequence=1))
+            write_beat(one, replace(beat, sequence=1))
 
     def look() -> None:
         with lock_run(one):
             refuse_while_it_beats(one, say)
 
     if beats and boot and age_s < 900:
-        with pytest.raises(RunError, match="works on another machine: its heartbeat goes on"):
+        with pytest.raises(
+            RunError, match=f"works on another machine: .* goes on \\(process {driver.pid} there"
+        ):
             look()
     else:
         look()
     assert len(said) == (boot != "" and age_s < 900)
 
 
-def test_a_driver_looks_whether_the_run_beats_elsewhere(one: RunDir) -> None:
+def test_a_driver_beats_while_it_merges_and_ends_where_another_one_has_begun(one: RunDir) -> None:
+    """It looks whether the run beats elsewhere, itself beats from then on, and after a sleep of its machine sees that the
+    run went on without it: two drivers undid each other's work."""
     command_trainer(one, step_s=0.02)
     driver = ProcessId(2**22 + 1, 1, "other")
-    write_state_file(one.state, CampaignState(state=State.TRAIN, run_id="x", driver=driver))
+    write_state_file(one.state, CampaignState(run_id="x", driver=driver))
     beat = Heartbeat(time.time(), driver.pid, 1, 1, 3, Phase.GENERATE, time.time())
-    write_heartbeat(one, beat)
-    started = Driver(one, fast_config(cycles=1))
-    log = one.root / "driver.log"
-    wait_for(lambda: log.exists() and "Waiting 15 s" in log.read_text())
-    write_heartbeat(one, replace(beat, sequence=1))
-    assert started.wait() != 0 and "two machines must not work" in log.read_text()
+    write_beat(one, beat)
+    log, merging = one.root / "driver.log", one.root / "merging"
+
+    def wait(run: RunDir, cycle: int, config: Config) -> Report:
+        merging.touch()
+        wait_for(lambda: not merging.exists())
+        return Report("nothing")
+
+    def fast() -> None:
+        driver_beats.BEAT_INTERVAL_S, driver_beats.WATCHED_S = 0.05, 0.5
+
+    config = fast_config(cycles=1)
+    refused = Driver(one, config, before=fast)
+    wait_for(lambda: log.exists() and "Waiting" in log.read_text())
+    write_beat(one, replace(beat, sequence=1))
+    assert refused.wait() != 0 and "two machines must not work" in log.read_text()
+
+    works = Driver(one, config, fake_parts(merge=wait), before=fast)
+    wait_for(merging.exists)
+    first = read_driver_beat(one)
+    assert first is not None and first.pid == works.pid
+    wait_for(lambda: (now := read_driver_beat(one)) is not None and now.sequence > first.sequence + 2)
+    state = one.state.read_bytes()
+    write_beat(one, DriverBeat(time.time(), driver))
+    merging.unlink()
+    assert works.wait() != 0 and one.state.read_bytes() == state, "nothing more is written"
+    assert f"took {one.root} over" in log.read_text() and read_driver_beat(one) is not None
+
+    one.driver_beat.unlink()
+    assert Driver(one, config, before=fast).wait() == 0 and not one.driver_beat.exists()

@@ -34,7 +34,7 @@ from azr.run.protocol import (
     read_metrics,
     read_request,
     read_result,
-    write_heartbeat,
+    write_beat,
     write_request,
     write_result,
 )
@@ -52,7 +52,7 @@ def test_messages_survive_the_disk(run: RunDir) -> None:
     write_request(run, request)
     assert read_request(run.request(2)) == request == current_request(run)
     beat = Heartbeat(1.5, 7, 2, 3, 14, Phase.UPDATE, 1.0, 9)
-    write_heartbeat(run, beat)
+    write_beat(run, beat)
     assert read_heartbeat(run) == beat
     result = TrainResult(Ending.STOPPED, 15, "asked", 2, 3)
     write_result(run, result)

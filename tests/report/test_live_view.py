@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from azr.report.summary import RunStatus
 from azr.report.summary_reader import SummaryReader, read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.verdict import judge_run
+from azr.run.protocol import DriverBeat, write_beat
 from azr.run.records import CampaignState, State, from_json
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, write_json_atomic
@@ -308,24 +310,51 @@ def test_a_run_that_beats_on_another_machine_runs_whatever_its_clock_says(
     words = console.export_text()
     assert "executing programs for 4.0 s · on another machine" in words and "no driver" not in words
 
+    # it merges between two trainers
+    write_json_atomic(
+        run.state, asdict(replace(state, state=State.MERGE, attempt_open=False, sentence="Merging."))
+    )
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 140)
+    reader.read()
+    write_beat(run, DriverBeat(time.time() + ahead_s, ProcessId(pid, 1, "other"), 9))
+    seen = reader.read()
+    assert plain_state(seen).endswith(f"MERGE of cycle 1, on another machine{clock[ahead_s]}")
+    console.print(render(seen))
+    assert "Merging. · on another machine" in console.export_text()
+
     later_s = time.monotonic() + 160
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
     assert reader.read().status is RunStatus.INTERRUPTED, "it beats no more"
 
 
-def test_a_run_of_this_machine_that_was_killed_is_not_elsewhere(tmp_path: Path) -> None:
-    """Its last beat came just before."""
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_run_of_this_machine_that_was_killed_is_not_elsewhere(tmp_path: Path, seen_before: bool) -> None:
+    """Its last beat came just before. A view that was opened after the driver was killed, while the trainer saved its step, said
+    for 150 s that the run works on another machine."""
     write_synthetic_run(tmp_path, steps=3, finished=False)
-    run, child = RunDir(tmp_path), subprocess.Popen(["sleep", "60"])
+    run, driver, trainer = RunDir(tmp_path), *(subprocess.Popen(["sleep", "60"]) for _ in range(2))
     state = from_json(CampaignState, read_json(run.state), run.state)
-    write_json_atomic(
-        run.state, asdict(replace(state, state=State.TRAIN, driver=ProcessId.of(child.pid), folder=None))
-    )
-    _heartbeat(run, 4, child.pid)
+    state = replace(state, state=State.TRAIN, driver=ProcessId.of(driver.pid), folder=None, attempt=1)
+    write_json_atomic(run.state, asdict(replace(state, attempt_open=True)))
+    _heartbeat(run, 4, trainer.pid)
     reader = SummaryReader(tmp_path)
-    assert reader.read().status is RunStatus.RUNNING
-    _heartbeat(run, 1, child.pid)
-    child.kill()
-    child.wait()
+    lock = run.lock.open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if seen_before:
+        assert reader.read().status is RunStatus.RUNNING
+    driver.kill()
+    driver.wait()
+    assert not reader.read().driver_gone, (
+        "its lock is held: it works in a container, where its number is another"
+    )
+    lock.close()
+    _heartbeat(run, 1, trainer.pid)
     seen = reader.read()
-    assert seen.status is RunStatus.INTERRUPTED and not seen.perhaps_elsewhere
+    gone = "its driver is gone, and its trainer ends once this step is saved"
+    assert plain_state(seen).endswith(f"running, TRAIN of cycle 1, {gone}; the same command resumes")
+    assert any(gone[:40] in line for line in _screen(tmp_path))
+    assert judge_run(seen, read_task_stats(tmp_path, 1)).advice[0].startswith("No driver is running. Run")
+    trainer.kill()
+    trainer.wait()
+    seen = reader.read()
+    assert seen.status is RunStatus.INTERRUPTED and not seen.perhaps_elsewhere and not seen.elsewhere

@@ -1,0 +1,99 @@
+"""The driver's sign of life, for other machines: it beats from its start to its end, also while it reads the model's files,
+consolidates, merges or pauses, when no trainer does.
+
+The lock of a run on a share may keep out its own machine's processes alone (``nolock``), and two drivers would undo each
+other's work. So a start looks whether the run beats elsewhere, and a driver that has slept whether another one began meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from azr.campaign.control import recorded_driver
+from azr.errors import RunError
+from azr.run.protocol import DriverBeat, read_driver_beat, read_heartbeat, write_beat
+from azr.run.rundir import RunDir
+from azr.system.processes import ProcessId, boot_id
+
+BEAT_INTERVAL_S = 5.0
+WATCHED_S = 15.0
+"""Three beats."""
+CLOCKS_APART_S = 900.0
+"""By so much the clocks of two machines may differ; an older beat is nobody's any more."""
+
+
+class DriverBeats:
+    """Beats while it is entered; a driver that was killed leaves its last beat."""
+
+    def __init__(self, run: RunDir) -> None:
+        own = ProcessId.of(os.getpid())
+        assert own is not None
+        self._run, self._own, self._sequence = run, own, 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._beat_for_ever, name="driver-beats", daemon=True)
+
+    def __enter__(self) -> DriverBeats:
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._closing.set()
+        self._thread.join(timeout=BEAT_INTERVAL_S)
+        if other_driver(self._run) is None:
+            with contextlib.suppress(OSError):
+                self._run.driver_beat.unlink(missing_ok=True)
+
+    def _beat_for_ever(self) -> None:
+        while not self._closing.wait(BEAT_INTERVAL_S) and other_driver(self._run) is None:
+            self._beat()
+
+    def _beat(self) -> None:
+        self._sequence += 1
+        with contextlib.suppress(OSError):  # a full disk; beats resume when there is room
+            if (
+                self._run.lock.exists()
+            ):  # else the run's folder has gone, and its disk's empty place stays empty
+                write_beat(self._run, DriverBeat(time.time(), self._own, self._sequence))
+
+
+def other_driver(run: RunDir) -> DriverBeat | None:
+    """The latest beat, if it is not this process's: this machine slept, and another one took the run over."""
+    beat = read_driver_beat(run)
+    if beat is None or _is_old(beat.unix_s) or (beat.pid == os.getpid() and beat.driver.alive):
+        return None
+    return beat
+
+
+def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
+    """Of a run that was last driven on another machine, or before a restart, looks for ``WATCHED_S`` whether it still beats.
+
+    Raises:
+        RunError: it does.
+    """
+    before = read_driver_beat(run), read_heartbeat(run)
+    drivers = (recorded_driver(run), before[0].driver if before[0] else None)
+    if all(driver is None or driver.boot_id == boot_id() for driver in drivers):
+        return
+    if all(_is_old(beat.unix_s) for beat in before if beat):
+        return
+    say(
+        f"The run was last driven on another machine, or before a restart: is it still? Waiting {WATCHED_S:.0f} s."
+    )
+    until_s = time.monotonic() + WATCHED_S
+    while time.monotonic() < until_s:
+        time.sleep(WATCHED_S / 30)
+        for beat in {read_driver_beat(run), read_heartbeat(run)} - {*before, None}:
+            raise RunError(
+                f"{run.root} works on another machine: its heartbeat goes on (process {beat.pid} there). Wait for it, or end it there "
+                "with Ctrl+C; two machines must not work on one run"
+            )
+
+
+def _is_old(unix_s: float) -> bool:
+    return abs(time.time() - unix_s) > CLOCKS_APART_S
