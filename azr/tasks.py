@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from itertools import chain
@@ -159,9 +160,8 @@ class Task:
 
     @property
     def program(self) -> str:
-        """The source as it is executed: collected imports that the code does not hold itself, then the code."""
-        missing = [line for line in self.imports if line not in self.code]
-        return "\n".join([*missing, self.code]) if missing else self.code
+        """The source as it is executed."""
+        return whole_program(self.code, self.imports)
 
     @property
     def task_id(self) -> str:
@@ -237,6 +237,12 @@ class Task:
                 "task record holds something that is not text where source, input, output, import or message is expected"
             )
         return task
+
+
+def whole_program(code: str, imports: Sequence[str]) -> str:
+    """Collected imports that the code does not hold itself, then the code."""
+    missing = [line for line in imports if line not in code]
+    return "\n".join([*missing, code]) if missing else code
 
 
 @dataclass(frozen=True)

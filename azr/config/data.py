@@ -32,7 +32,7 @@ class DataConfig(Section, place="data"):
     other_runs: list[str] = field(default_factory=list)
     """Run directories whose tasks (pool and shards) join this run's."""
     probe_files: list[str] = field(default_factory=lambda: ["shipped"])
-    """Frozen probe tasks, copied read-only into the run at its start, kept out of its pool. ``shipped`` is
+    """Frozen probe tasks, copied read-only into the run at its start, kept out of its training. ``shipped`` is
     data/probes/general.jsonl."""
     evaluation_files: list[str] = field(default_factory=list)
     """Additional files (as in ``extra_files``) that no task may resemble. Their hashes are checked around

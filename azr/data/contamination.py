@@ -121,6 +121,11 @@ class LeakIndex:
         cells, shape = (np.ones(len(flat), np.float32), flat, ends), (len(grams), len(self._vocabulary))
         return sparse.csr_matrix(cells, shape=shape)
 
+    def leak(self, source: str) -> str:
+        """The name of the item that one program resembles most, or an empty text."""
+        print_, grams = fingerprint_and_grams(source)
+        return self.leaks([print_], [grams])[0]
+
     def leaks(self, prints: Sequence[Fingerprint], grams: Sequence[Grams] | None = None) -> list[str]:
         """For each program the name of the item it resembles most, or an empty text.
 
@@ -149,6 +154,14 @@ class LeakIndex:
                 yield row, self._names[column]
 
 
+def leak_index(evaluation: Iterable[Path], similarity: float, *, workers: int = 0) -> LeakIndex:
+    """
+    Raises:
+        DataError: an evaluation file is missing or cannot be read.
+    """
+    return LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
+
+
 def fingerprint_sources(
     sources: Iterable[str],
     evaluation: Iterable[Path],
@@ -164,7 +177,7 @@ def fingerprint_sources(
         DataError: an evaluation file is missing or cannot be read.
     """
     distinct = list(dict.fromkeys(sources))
-    index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
+    index = leak_index(evaluation, similarity, workers=workers)
     examined = spread(functools.partial(_examine, index), distinct, workers)
     found = dict(zip(distinct, with_lines(examined, "fingerprints and leaks", len(distinct)), strict=True))
     prints = {source: print_ for source, (print_, _) in found.items()}

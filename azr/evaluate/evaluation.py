@@ -86,7 +86,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             unasked += [told for _, sentences in found for told in sentences]
             asked.append((source, model, [suite for suites, _ in found for suite in suites]))
 
-        # a run keeps its own probes out of its pool, but may propose their programs, and knows nothing of a file given here
+        # a run of an earlier version may have trained on the programs of its own probes, and none knows a file given here
         task_suites = [each for *_, suites in asked for each in suites if isinstance(each, TaskSuite)]
         brought = any(each.brought for each in task_suites)
         elsewhere, unknown = trained_elsewhere(sources)

@@ -67,15 +67,13 @@ def task_relative_advantages(
     return advantage_N
 
 
-def indices_to_learn_from(advantages: NDArray[np.float64], multiple: int) -> list[int]:
-    """Those with a nonzero advantage, in order, filled up with others if the number has to be a multiple;
-    all if none has one."""
-    order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first
-    count = int((advantages != 0).sum())
-    whole = -(-count // multiple) * multiple
-    if 0 < whole <= len(advantages):
+def indices_to_learn_from(is_wanted: NDArray[np.bool_], multiple: int) -> list[int]:
+    """Those that are wanted, in order, filled up with others if the number has to be a multiple; all if none is."""
+    order = np.argsort(~is_wanted, kind="stable")  # those that are wanted first
+    whole = -(-int(is_wanted.sum()) // multiple) * multiple
+    if 0 < whole <= len(is_wanted):
         return sorted(int(row) for row in order[:whole])
-    return list(range(len(advantages)))
+    return list(range(len(is_wanted)))
 
 
 def _whiten(reward_n: NDArray[np.float64], weight_n: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -147,6 +147,13 @@ class TaskBuffer:
         else:
             self.evicted_old += 1
         self._remove(mastered or self._records[0])
+
+    def drop(self, programs: Collection[str]) -> int:
+        """Removes every task with one of these programs; returns how many."""
+        gone = [record for record in self._records if record.task.program in programs]
+        for record in gone:
+            self._remove(record)
+        return len(gone)
 
     def _remove(self, record: Record) -> None:
         place = next(place for place, each in enumerate(self._records) if each is record)

@@ -33,7 +33,8 @@ def assign_rewards(
     solutions inside a proposal's outcome.
 
     Call it before ``game.accept`` counts the step's new tasks. The order of ``outcomes`` does not change a
-    reward: of equal proposals, the one planned first is new and the others are copies.
+    reward: of equal proposals, the one planned first is new and the others are copies. A proposal like a probe has none:
+    whatever it were paid would tell the model something about the probes.
 
     Args:
         max_response_tokens: the limit that ``selfplay.overlong_tokens`` counts back from.
@@ -70,7 +71,7 @@ def assign_rewards(
             seen |= keys
         rewarded[outcome.row_id] = replace(
             outcome,
-            reward=less_length(reward, outcome),
+            reward=None if outcome.is_leak else less_length(reward, outcome),
             samples=tuple(map(rewarded_solution, outcome.samples)),
             solved=outcome.solved and rewarded_solution(outcome.solved),
         )
@@ -115,7 +116,9 @@ class Credit:
     outcomes: list[ProposeOutcome | SolveOutcome]
     """With their rewards, for the buffer, the metrics and people."""
     advantages: NDArray[np.float64]
-    """[N] one for each response; 0 for padding."""
+    """[N] one for each response; 0 for padding, and where nothing is learned from the response."""
+    is_leak: NDArray[np.bool_]
+    """[N] the response proposes a program like a probe's: the update leaves it out."""
     metrics: dict[str, float]
 
 
@@ -127,43 +130,51 @@ def credit(
     control: str = "none",
 ) -> Credit:
     """From a step's outcomes to its advantages: rewards (``assign_rewards``), what a control experiment changes about
-    them, and the comparison of each response with its stream or its group.
+    them, and the comparison of each response with its stream or its group. Proposals like a probe take no part, as if
+    they had not been sampled.
 
     Args:
         max_response_tokens: see ``assign_rewards``.
         control: ``train.control``.
     """
     # Reward: an outcome brings its reward, a response inside a proposal's outcome earns a solver's.
-    real = [i for i, trajectory in enumerate(trajectories) if trajectory.n_tokens > 0]  # without padding
-    played = [trajectories[i] for i in real]
-    outcomes = assign_rewards([each.outcome for each in played if each.outcome], game, max_response_tokens)
+    real = [trajectory for trajectory in trajectories if trajectory.n_tokens > 0]  # without padding
+    outcomes = assign_rewards([each.outcome for each in real if each.outcome], game, max_response_tokens)
     reward_by_row_id = {outcome.row_id: outcome.reward or 0.0 for outcome in outcomes}
-    penalties = [overlong_penalty(each.n_tokens, max_response_tokens, game.config) for each in played]
+    is_leak_N = np.array([_is_leak(trajectory.outcome) for trajectory in trajectories], dtype=bool)
+    lengths_N = np.where(is_leak_N, 0, [trajectory.n_tokens for trajectory in trajectories])
+    learned = np.flatnonzero(lengths_N)
+    taught = [trajectories[i] for i in learned]
+    penalties = [overlong_penalty(each.n_tokens, max_response_tokens, game.config) for each in taught]
     rewards = [
         reward_by_row_id[each.outcome.row_id]
         if each.outcome
         else solve_reward(each.format_ok, each.score, game.config) - penalty
-        for each, penalty in zip(played, penalties, strict=True)
+        for each, penalty in zip(taught, penalties, strict=True)
     ]
 
     # Control: the rewards that are learned from.
-    streams, formats = [each.stream for each in played], [each.format_ok for each in played]
+    streams, formats = [each.stream for each in taught], [each.format_ok for each in taught]
     learned_N = np.zeros(len(trajectories))
-    learned_N[real] = controlled_rewards(control, rewards, streams, formats, game.seed, step)
+    learned_N[learned] = controlled_rewards(control, rewards, streams, formats, game.seed, step)
 
     # Compare: each response with its stream or its group.
     advantages_N = task_relative_advantages(
         learned_N,
-        [trajectory.n_tokens for trajectory in trajectories],
+        lengths_N,
         [trajectory.stream for trajectory in trajectories],
         game.config.advantage_mode,
         [trajectory.group for trajectory in trajectories],
     )
 
     metrics = {
-        names.ROWS: float(len(real)),
-        names.RESPONSE_TOKENS: float(sum(trajectory.n_tokens for trajectory in trajectories)),
-        "train/nonzero_advantages": float((advantages_N[real] != 0).mean()),
+        names.ROWS: float(len(taught)),
+        names.RESPONSE_TOKENS: float(sum(trajectory.n_tokens for trajectory in taught)),
+        "train/nonzero_advantages": float((advantages_N[learned] != 0).mean()),
         "train/overlong": float(np.mean([penalty > 0 for penalty in penalties])),
     }
-    return Credit(outcomes, advantages_N, metrics)
+    return Credit(outcomes, advantages_N, is_leak_N, metrics)
+
+
+def _is_leak(outcome: ProposeOutcome | SolveOutcome | None) -> bool:
+    return isinstance(outcome, ProposeOutcome) and outcome.is_leak

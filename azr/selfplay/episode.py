@@ -23,7 +23,7 @@ from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.validation import validate
+from azr.selfplay.validation import LEAKED_EVALUATION, Resembles, validate
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
 MAX_THOUGHT_CHARS = 4000
@@ -73,7 +73,8 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     """``generate`` and ``execute``: wall seconds this row waited for each."""
     reward: float | None = None
-    """The reward after every penalty; None until ``azr.selfplay.credit`` has set it."""
+    """The reward after every penalty; None until ``azr.selfplay.credit`` has set it, and where nothing is learned from
+    the response."""
 
     @property
     def reflects(self) -> bool:
@@ -140,6 +141,11 @@ class ProposeOutcome(Outcome):
             self.rejection is not None and self.rejection.reason in ("solve_prompt_too_long", "filtered")
         )
 
+    @property
+    def is_leak(self) -> bool:
+        """The program is like one of a probe or evaluation file: nothing is learned from the response."""
+        return self.rejection is not None and self.rejection.reason == LEAKED_EVALUATION
+
     def _travelling(self) -> ProposeOutcome:
         samples = [sample._travelling() for sample in self.samples]
         untold = [replace(each, completion=replace(each.completion, text="")) for each in samples]
@@ -181,12 +187,17 @@ class Stopwatch:
 
 
 async def play(
-    row: PromptRow, generate: Generate, sandbox: Sandbox, config: SelfPlayConfig, fits: Fits
+    row: PromptRow,
+    generate: Generate,
+    sandbox: Sandbox,
+    config: SelfPlayConfig,
+    fits: Fits,
+    resembles: Resembles | None = None,
 ) -> ProposeOutcome | SolveOutcome:
     """Plays a row of either role."""
     if row.stream.role is Role.SOLVE:
         return await play_solve(row, generate, sandbox, config)
-    return await play_propose(row, generate, sandbox, config, fits)
+    return await play_propose(row, generate, sandbox, config, fits, resembles)
 
 
 async def play_solve(
@@ -215,13 +226,21 @@ async def play_solve(
 
 
 async def play_propose(
-    row: PromptRow, generate: Generate, sandbox: Sandbox, config: SelfPlayConfig, fits: Fits
+    row: PromptRow,
+    generate: Generate,
+    sandbox: Sandbox,
+    config: SelfPlayConfig,
+    fits: Fits,
+    resembles: Resembles | None = None,
 ) -> ProposeOutcome:
     """One proposal: read, verified, its difficulty estimated by n solutions.
 
     With ``row.fallback`` (same-step solving) the outcome also holds one solution for the solve stream: of the
     new task (the first difficulty sample, which is an ordinary sample of its prompt) or, if there is none, of
     the fallback's task.
+
+    Args:
+        resembles: what is kept out of training; a proposal like it is neither run nor sampled.
 
     Raises:
         SandboxError: the sandbox itself failed.
@@ -230,7 +249,7 @@ async def play_propose(
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
     response = split_response(completion.text, row.prompt.response_prefix, strict=config.strict_format)
-    task = await read_and_validate(row, response, sandbox, config, watch)
+    task = await read_and_validate(row, response, sandbox, config, watch, resembles)
 
     # Estimate. Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
     difficulty_counts = response.format_ok or not config.format_reward or config.program_filter != "all"
@@ -303,7 +322,12 @@ def proposal_outcome(
 
 
 async def read_and_validate(
-    row: PromptRow, response: Response, sandbox: Sandbox, config: SelfPlayConfig, watch: Stopwatch
+    row: PromptRow,
+    response: Response,
+    sandbox: Sandbox,
+    config: SelfPlayConfig,
+    watch: Stopwatch,
+    resembles: Resembles | None = None,
 ) -> Task | Rejection:
     """The task that a propose row's response holds, verified by execution, or why there is none.
 
@@ -321,7 +345,7 @@ async def read_and_validate(
     )
     if isinstance(proposal, Rejection):
         return proposal
-    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites))
+    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites, resembles))
 
 
 def _filtered(config: SelfPlayConfig, has_form: bool, accuracy: float | None) -> bool:

@@ -8,7 +8,7 @@ no hidden random state.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import load_buffers, save_buffers
 from azr.selfplay.selection import choose_solve_tasks, draw_references, seed_kinds
 from azr.selfplay.type_counts import TypeCounts
+from azr.selfplay.validation import Resembles
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
 DUPLICATES = ("duplicate", "duplicate_renamed", "duplicate_puzzle")
@@ -77,6 +78,17 @@ class SelfPlay:
             if not len(self.buffers[kind]):
                 self._add(identity_task(kind), first_step - 1)
         return added
+
+    def drop_leaks(self, resembles: Resembles, known: Collection[str] = ()) -> int:
+        """Takes tasks out of the buffers whose program resembles a probe or evaluation item; returns how many.
+
+        Args:
+            known: programs that resemble none.
+        """
+        records = [record for buffer in self.buffers.values() for record in buffer]
+        programs = {record.task.program for record in records} - set(known)
+        leaks = {program for program in programs if resembles(program)}
+        return sum(buffer.drop(leaks) for buffer in self.buffers.values()) if leaks else 0
 
     def add_seed(self, task: Task, step: int = 0) -> str:
         """Adds a task from outside self-play; those of shared sources enter both abduction and deduction.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -67,10 +68,14 @@ def transcripts(
 
     kept: list[dict[str, Any]] = []
     for _, own in sorted(streams.items()):
-        best = max(range(len(own)), key=lambda place: own[place][0].reward or 0.0)
+        best = max(range(len(own)), key=lambda place: _paid(own[place][0]))
         others = [int(place) for place in rng.permutation(len(own)) if place != best]
         kept += [transcript(step, *own[place]) for place in [best, *others][: config.transcripts_per_stream]]
     return kept
+
+
+def _paid(outcome: ProposeOutcome | SolveOutcome) -> float:
+    return -math.inf if outcome.reward is None else outcome.reward
 
 
 def _same_step_prompt(row: PromptRow, outcome: ProposeOutcome, config: SelfPlayConfig) -> str:

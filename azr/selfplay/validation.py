@@ -1,13 +1,15 @@
 """From a proposal to a verified task: rules on the source, then execution in the sandbox.
 
-A task is accepted when its program runs without an error, its result has a canonical text of acceptable size, and
-repeated runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of ``REASONS``.
+A task is accepted when its program resembles no probe, runs without an error, its result has a canonical text of
+acceptable size, and repeated runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with
+one of ``REASONS``.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from azr.config.selfplay import SelfPlayConfig
@@ -19,9 +21,15 @@ from azr.sandbox.values import ValueReadError, parse_arguments
 from azr.selfplay.composite import composite_fault
 from azr.selfplay.options import banned_words
 from azr.selfplay.usable_inputs import run_usable_inputs
-from azr.tasks import Proposal, Rejection, Task, TaskType
+from azr.tasks import Proposal, Rejection, Task, TaskType, whole_program
+
+Resembles = Callable[[str], str]
+"""Name of the probe or evaluation item that a program resembles, '' for none."""
+LEAKED_EVALUATION = "leaked_evaluation"
+"""As the pool calls it (``azr.data.reasons``), which makes the same comparison."""
 
 REASONS = {
+    LEAKED_EVALUATION: "the program resembles one of a probe or evaluation file, so nothing is learned from it",
     "banned_import": "the program imports a banned module",
     "banned_word": "an error task uses assert, raise, try or except",
     "prompt_markup": "program, input, output or message holds fences, think or answer tags, or chat tokens, which would break prompts",
@@ -70,15 +78,22 @@ async def validate(
     sandbox: Sandbox,
     config: SelfPlayConfig,
     composites: tuple[str, ...] = (),
+    resembles: Resembles | None = None,
 ) -> Task | Rejection:
     """Verifies a proposal by execution.
 
     Args:
         composites: sources of ``g_0``, ``g_1`` ... which the program must call.
+        resembles: is asked first, of the whole program and of the proposer's part: a proposal that fails by something
+            else as well would be learned from as a bad one.
 
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
     """
+    if resembles:
+        for code in dict.fromkeys(("\n".join([*composites, proposal.code]), proposal.code)):
+            if item := resembles(whole_program(code, proposal.imports)):
+                return Rejection(LEAKED_EVALUATION, item)
     if fault := _source_fault(proposal, config):
         return fault
 

@@ -22,6 +22,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
+from azr.selfplay.validation import Resembles
 from azr.system.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.tasks import Task
 from azr.train.probes import (
@@ -64,7 +65,18 @@ class TrainingBackend(StepBackend, Protocol):
 
 
 class Attempt:
-    def __init__(self, backend: TrainingBackend, config: Config, link: TrainerLink) -> None:
+    """
+    Args:
+        resembles: what the run's proposals may not resemble; tasks of a restored buffer that do leave it.
+    """
+
+    def __init__(
+        self,
+        backend: TrainingBackend,
+        config: Config,
+        link: TrainerLink,
+        resembles: Resembles | None = None,
+    ) -> None:
         self.backend, self.config, self.link = backend, config, link
         self.run = link.run
         self.game = SelfPlay(
@@ -73,9 +85,9 @@ class Attempt:
         self.clock = Clock(link.phase)
         self._entropy: float | None = None
         """Token entropy of the last update; saved, because the next entropy bonus follows from it."""
-        self._restore()
+        self._restore(resembles)
 
-    def _restore(self) -> None:
+    def _restore(self, resembles: Resembles | None) -> None:
         """Buffer and counters as they were saved with the weights, and what consolidation brought for this cycle.
 
         Raises:
@@ -93,9 +105,12 @@ class Attempt:
                     f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step"
                 )
             self._entropy = state.get("entropy")
-        # tasks that are already there are passed over
         path = self.run.cycle_tasks(request.cycle)
         tasks = [Task.from_json(record) for record in read_jsonl(path)]
+        # of a version that accepted them, or from before an evaluation file was added
+        if resembles and (dropped := self.game.drop_leaks(resembles, known={task.program for task in tasks})):
+            logger.warning("%d tasks that resemble a probe or evaluation item left the buffer", dropped)
+        # tasks that are already there are passed over
         logger.info("%d new tasks from %s", self.game.start(tasks, request.first_step), path)
 
     def train(self) -> bool:

@@ -169,9 +169,12 @@ def train_step(
     credited = credit(
         backend.trajectories(batch), game, step, config.rollout.max_response_tokens, config.train.control
     )
-    learned_indices = list(range(len(credited.advantages)))
+    is_wanted = ~credited.is_leak
     if config.train.drop_zero_advantages:
-        learned_indices = indices_to_learn_from(credited.advantages, config.train.gpus)
+        is_wanted &= credited.advantages != 0
+    multiple = config.train.mini_batch_sequences or config.train.gpus
+    learned_indices = indices_to_learn_from(is_wanted, multiple)
+    if config.train.drop_zero_advantages:
         credited.metrics["train/dropped_rows"] = float(len(credited.advantages) - len(learned_indices))
 
     # Update: one optimizer step on the whole batch.

@@ -132,7 +132,7 @@ def test_a_model_of_a_run_that_is_not_named_may_have_been_trained_on_the_tasks(t
 
 
 def test_probes_whose_programs_the_run_has_proposed_itself_are_counted(tmp_path: Path) -> None:
-    """Nothing compares its proposals with them before a merge, and its own probes were taken for tasks it had never met."""
+    """Earlier versions compared them at the merge only, and a run's own probes were taken for tasks it had never met."""
     run = make_run(tmp_path)
     proposed = next(read_jsonl(run.probes / "probes.jsonl"))
     append_jsonl(run.shard(1), [proposed])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from azr.config.load import load_config
-from azr.prompts import solve_prompt
-from azr.selfplay.episode import SolveOutcome, outcome_from_json
+from azr.prompts import propose_prompt, solve_prompt
+from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Role, Stream, Task, TaskType
@@ -55,3 +55,31 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
     assert isinstance(outcome, SolveOutcome)
     assert output.extra_fields["score"] == outcome.score == 1.0
     assert output.extra_fields["min_global_steps"] == 3
+
+
+async def test_a_proposal_like_a_probe_goes_back_without_samples() -> None:
+    from transformers import AutoTokenizer
+
+    from azr.train.verl.agent_loops import SelfPlayAgentLoop
+
+    config = load_config(["recipe=cpu_tiny"]).config
+    tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
+    program = "```python\ndef f(x):\n    return x + 1\n```\n```input\n1\n```"
+    said = tokenizer.encode(f"so </think>\n<answer>\n{program}\n</answer>", add_special_tokens=False)
+
+    class Engine:
+        async def generate(self, **_: Any) -> Any:
+            return SimpleNamespace(
+                token_ids=[*said, tokenizer.eos_token_id], log_probs=None, extra_fields={"global_steps": 3}
+            )
+
+    def resembles(source: str) -> str:
+        return "probes.jsonl:1" if source.endswith("return x + 1") else ""
+
+    loop = SelfPlayAgentLoop(config, Engine(), tokenizer, str(MODEL), resembles)
+    stream = Stream(Role.PROPOSE, TaskType.DEDUCTION)
+    prompt = propose_prompt(TaskType.DEDUCTION, [], prompt_options(config.selfplay))
+    row = PromptRow(stream=stream, prompt=prompt, row_id="r")
+    [output] = await loop.run(json.dumps(row.to_json() | {"prompt_ids": [5, 6, 7]}), {})
+    outcome = outcome_from_json(json.loads(output.extra_fields["outcome"]))
+    assert isinstance(outcome, ProposeOutcome) and outcome.is_leak

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from azr.data.consolidate import MERGE_FILE
 from azr.run.checkpoints import latest_verified_checkpoint
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
@@ -62,12 +63,8 @@ def temporary() -> Iterator[str]:
 
 
 def test_two_cycles_of_self_play_through_verl_and_vllm_in_one_trainer(tmp_path: Path, temporary: str) -> None:
-    probes = tmp_path / "few.jsonl"
-    probes.write_text(
-        "".join(
-            (PROJECT / "data/probes/azr_tiny_train_families.jsonl").read_text().splitlines(keepends=True)[:12]
-        )
-    )
+    probes, family = tmp_path / "few.jsonl", PROJECT / "data/probes/azr_tiny_train_families.jsonl"
+    probes.write_text("".join(family.read_text().splitlines(keepends=True)[:12]))
     settings = [
         "recipe=cpu_tiny",
         f"runs_dir={tmp_path}",
@@ -85,7 +82,7 @@ def test_two_cycles_of_self_play_through_verl_and_vllm_in_one_trainer(tmp_path: 
     # a floor that is never reached
     settings += ["train.early_saves=[1]", "train.entropy_floor=50", "train.drop_zero_advantages=true"]
     settings += ["selfplay.strict_format=true", "selfplay.overlong_tokens=100", "selfplay.seed_share=0.5"]
-    settings += [f"data.probe_files=[{probes}]"]
+    settings += [f"data.probe_files=[{probes}]", f"data.evaluation_files=[{family}]"]
     log = tmp_path / "driver.log"
     status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log, temporary)
     trainer_logs = sorted(tmp_path.glob("ci/cycles/001/attempts/*/trainer.log"))
@@ -140,6 +137,11 @@ def test_two_cycles_of_self_play_through_verl_and_vllm_in_one_trainer(tmp_path: 
     assert len(accepted) == trained[-1].values["data/accepted_total"], "over both cycles"
     pool = sum(1 for _ in read_jsonl(directory.pool_tasks))
     assert start < pool <= start + len(accepted), "merged, after duplicates were removed"
+
+    leaked = [record.values.get("data/rejected/leaked_evaluation", 0) for record in trained]
+    assert sum(leaked) > 0, "in a default run some three a step"
+    merged = [read_json(directory.cycle(cycle) / MERGE_FILE)["new"]["left_out"] for cycle in (1, 2)]
+    assert not any("leaked_evaluation" in each for each in merged), "so the merge finds none"
 
     checkpoint = latest_verified_checkpoint(directory)
     assert checkpoint is not None and checkpoint.step == 4

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 
+from azr.config.data import DataConfig
 from azr.config.load import load_config
+from azr.data.guard import prepare_probes
 from azr.errors import ConfigError
 from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
@@ -17,6 +20,7 @@ from azr.run.trainer_link import TrainerLink
 from azr.train.verl.runner import (
     FINAL_ERRORS,
     VERL_SAYS,
+    kept_out,
     marks_of_verl,
     require_room_for_prompts,
     with_the_engines_words,
@@ -53,6 +57,27 @@ def test_what_verl_says_while_it_builds_marks_the_start(tmp_path):
     trainer_base.logger.info("create worker group of another trainer")
     lines = (run.attempt(1, 1) / START_FILE).read_text().splitlines()
     assert [json.loads(line)["part"] for line in lines] == ["workers' processes", "checkpoint"]
+
+
+def test_proposals_are_compared_with_the_runs_probes_and_evaluation_files(tmp_path):
+    program = "def f(words, n):\n    kept = [word for word in words if len(word) > n]\n    return sorted(kept)[::-1]"
+    other = "def f(a, b):\n    while b:\n        a, b = b, a % b\n    return [a, a * a, 'gcd']"
+    (tmp_path / "other.jsonl").write_text(json.dumps({"code": other}) + "\n", encoding="utf-8")
+    (tmp_path / "probes.jsonl").write_text(
+        json.dumps({"snippet": program, "input": "['a'], 0", "output": "['a']"}) + "\n", encoding="utf-8"
+    )
+    run = RunDir(tmp_path / "run")
+    run.probes.mkdir(parents=True)
+    prepare_probes(run, DataConfig(probe_files=[]))
+    assert kept_out(run, DataConfig(probe_files=[])) is None, "nothing to compare with, nothing to pay"
+
+    config = DataConfig(
+        probe_files=[str(tmp_path / "probes.jsonl")], evaluation_files=[str(tmp_path / "other.jsonl")]
+    )
+    prepare_probes(RunDir(tmp_path / "second"), config)
+    resembles = pickle.loads(pickle.dumps(kept_out(RunDir(tmp_path / "second"), config)))  # noqa: S301  as Ray sends it
+    found = [resembles(text) for text in (program.replace("kept", "left"), other, "def f(x):\n    return x")]
+    assert found == ["probes.jsonl:2", "other.jsonl:1", ""]
 
 
 SERVER, CORE = (

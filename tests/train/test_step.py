@@ -13,20 +13,27 @@ from azr.config.load import load_config
 from azr.errors import EngineError, TrainingError
 from azr.run import metric_names as names
 from azr.selfplay.credit import Trajectory
-from azr.selfplay.episode import Completion, SolveOutcome
+from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
-from azr.tasks import Role
+from azr.selfplay.validation import LEAKED_EVALUATION
+from azr.tasks import Rejection, Role, Stream, TaskType
 from azr.train.step import Clock, require_changed_engine, train_step
 
-CONFIG = load_config(
-    [
-        "recipe=cpu_tiny",
-        "selfplay.train_propose=false",
-        "selfplay.batch_size=4",
-        "selfplay.train_on_samples=false",
-        "selfplay.advantage=token",
-    ]
-).config
+
+def with_settings(*settings: str) -> Config:
+    return load_config(
+        [
+            "recipe=cpu_tiny",
+            "selfplay.train_propose=false",
+            "selfplay.batch_size=4",
+            "selfplay.train_on_samples=false",
+            "selfplay.advantage=token",
+            *settings,
+        ]
+    ).config
+
+
+CONFIG = with_settings()
 
 
 class IdleMachine:
@@ -36,6 +43,7 @@ class IdleMachine:
         self.share, self.engine_follows, self.mismatch = share, engine_follows, mismatch
         self.calls: list[str] = []
         self.advantages: list[float] = []
+        self.indices: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         def noted(*_: Any, **__: Any) -> None:
@@ -78,7 +86,7 @@ class IdleMachine:
         self, batch: Any, advantages: Any, indices: Any, entropy_coefficient: float
     ) -> dict[str, float]:
         self.calls.append("update")
-        self.advantages = list(advantages)
+        self.advantages, self.indices = list(advantages), list(indices)
         return {"train/entropy": 0.5}
 
     def weights_moved(self) -> dict[str, float]:
@@ -132,6 +140,36 @@ def test_a_step_is_told_in_this_order() -> None:
 def test_what_stops_a_run_that_does_not_train(machine: IdleMachine, error: Any) -> None:
     with error or nullcontext():
         step_of(machine)
+
+
+@pytest.mark.parametrize(
+    ("settings", "learned"),
+    [
+        ([], list(range(12))),
+        (["train.drop_zero_advantages=true"], list(range(12))),
+        (["train.mini_batch_sequences=4"], list(range(12))),
+        (["train.mini_batch_sequences=13"], list(range(13))),  # with an advantage of 0
+    ],
+)
+def test_the_update_leaves_out_a_proposal_like_a_probe(settings: list[str], learned: list[int]) -> None:
+    """The bonus on entropy would be paid for its tokens."""
+
+    class LeakingMachine(IdleMachine):
+        def roll_out(self, rows: Any, **_: Any) -> list[Trajectory]:
+            stream = Stream(Role.PROPOSE, TaskType.DEDUCTION)
+            outcome = ProposeOutcome(
+                stream=stream, row_id="z", prompt=rows[0].prompt, completion=Completion("", 5, True), format_ok=True,
+                task=None, rejection=Rejection(LEAKED_EVALUATION), accuracy=None, learnability=None,
+            )  # fmt: skip
+            leak = Trajectory(
+                stream=stream.name, group=None, n_tokens=5, score=0.0, format_ok=True, outcome=outcome
+            )
+            return [*super().roll_out(rows), leak]
+
+    machine = LeakingMachine()
+    found = step_of(machine, config=with_settings(*settings))
+    assert machine.indices == learned and machine.advantages[12] == 0 and all(machine.advantages[:12])
+    assert found.values["train/rows"] == 12 and found.values[names.rejected(LEAKED_EVALUATION)] == 1
 
 
 def test_an_update_of_a_model_that_is_certain_cannot_be_seen_in_its_answers() -> None:

@@ -21,6 +21,7 @@ from azr.config import Config
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, trained_outcomes
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.validation import Resembles
 from azr.system.hashes import sampling_seed
 from azr.tasks import Prompt
 from azr.train.fixed_lengths import play_fixed_lengths
@@ -48,10 +49,19 @@ class SelfPlayAgentLoop:
     Args:
         engine: verl's client of the engines.
         model_folder: says which tokens end a response.
+        resembles: what the run's proposals may not resemble.
     """
 
-    def __init__(self, config: Config, engine: Any, tokenizer: Any, model_folder: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Any,
+        tokenizer: Any,
+        model_folder: str,
+        resembles: Resembles | None = None,
+    ) -> None:
         self.config, self.engine, self.tokenizer = config, engine, tokenizer
+        self.resembles = resembles
         self.ends = end_token_ids(tokenizer, model_folder)
         self.sandbox = Sandbox(config.sandbox)
 
@@ -77,8 +87,9 @@ class SelfPlayAgentLoop:
 
         if self.config.rollout.fixed_response_tokens:
             return await play_fixed_lengths(row, self.config, sampling_params, self._generate_one)
-        outcome = await play(row, generate, self.sandbox, self.config.selfplay, tokens.fits)
-        return trained_outcomes(outcome, self.config.selfplay)
+        game, fits = self.config.selfplay, tokens.fits
+        outcome = await play(row, generate, self.sandbox, game, fits, self.resembles)
+        return trained_outcomes(outcome, game)
 
     async def run(self, row_json: str, sampling_params: dict[str, Any]) -> list[AgentLoopOutput]:
         *further, own = await self.play(row_json, sampling_params)

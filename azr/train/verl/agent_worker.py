@@ -19,6 +19,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
+from azr.selfplay.validation import Resembles
 from azr.train.verl.agent_loops import SelfPlayAgentLoop
 from azr.train.verl.configuration import config_from_verl
 
@@ -28,10 +29,17 @@ _PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: i
 
 
 class SelfPlayAgentLoopWorker(_PlainWorker):
+    _resembles: Resembles | None = None
+
+    def keep_out(self, resembles: Resembles | None) -> None:
+        """Before the first row is played: what the run's proposals may not resemble."""
+        self._resembles = resembles
+
     @functools.cached_property
     def _loop(self) -> SelfPlayAgentLoop:
         model_folder = self.config.actor_rollout_ref.model.path
-        return SelfPlayAgentLoop(config_from_verl(self.config), self.llm_client, self.tokenizer, model_folder)
+        config = config_from_verl(self.config)
+        return SelfPlayAgentLoop(config, self.llm_client, self.tokenizer, model_folder, self._resembles)
 
     async def _run_agent_loop(
         self,

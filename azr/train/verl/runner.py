@@ -18,13 +18,17 @@ import ray
 from omegaconf import DictConfig, OmegaConf
 
 from azr.config import Config
+from azr.config.data import DataConfig
 from azr.config.load import read_config
+from azr.data.contamination import leak_index
+from azr.data.guard import protected_files
 from azr.errors import AzrError, ConfigError, EngineError, ModelError, TrainingError
 from azr.run.protocol import Ending, TrainRequest, current_request
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart
 from azr.run.trainer_link import TrainerLink
 from azr.selfplay.prompt_room import require_room
+from azr.selfplay.validation import Resembles
 from azr.system.places import without_wildcards
 from azr.system.tracebacks import FULL_CARD, engine_error
 
@@ -63,7 +67,7 @@ class SelfPlayRunner:
                             trainer = _start(link, device, stack)
                         else:
                             trainer.go_on(request)
-                        finished = Attempt(trainer, trainer.azr_config, link).train()
+                        finished = Attempt(trainer, trainer.azr_config, link, trainer.resembles).train()
                     except AzrError as error:
                         traceback.print_exc()
                         # from another process Ray brings it inside an error of its own
@@ -122,10 +126,22 @@ def _start(link: TrainerLink, device: str, stack: ExitStack) -> Any:
         reward_loop_worker_handles=trainer.get_reward_handles(),
     )
     trainer.agent_loop_manager = manager
-    # else the first answers wait for their imports; the driver limits a start
-    ray.get([worker.__ray_ready__.remote() for worker in manager.agent_loop_workers])
+    trainer.resembles = kept_out(run, config_from_verl(verl_config).data)
+    # waits for their imports, else the first answers would; the driver limits a start
+    ray.get([worker.keep_out.remote(trainer.resembles) for worker in manager.agent_loop_workers])
     link.mark(StartPart.AGENTS)
     return trainer
+
+
+def kept_out(run: RunDir, config: DataConfig) -> Resembles | None:
+    """The comparison of a program with the run's probes and evaluation files that the merge makes; None where there are
+    none. It takes less than a millisecond a program.
+
+    Raises:
+        DataError: an evaluation file is missing or cannot be read.
+    """
+    files = protected_files(run, config)
+    return leak_index(files, config.contamination_similarity, workers=1).leak if files else None
 
 
 VERL_SAYS = {

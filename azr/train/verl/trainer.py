@@ -37,6 +37,7 @@ from azr.run.rundir import RunDir
 from azr.selfplay.credit import Trajectory
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.validation import Resembles
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, keep_generation_settings
 from azr.train.verl.configuration import config_from_verl
@@ -52,6 +53,8 @@ PARTITION = "train"
 
 
 class SelfPlayTrainer(PPOTrainerSync):
+    resembles: Resembles | None = None
+    """What the run's proposals may not resemble."""
     replay_buffer: DeadlineReplayBuffer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, verl_config: DictConfig, run: RunDir, request: TrainRequest) -> None:
