@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from azr.system.files import text_of
+
 _NAME = re.compile(r"(?P<name>\w[\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 _CACHED = re.compile(r"/models--(?P<name>[\w.-]+?--[\w.-]+)/snapshots/(?P<commit>[^/]+)/?$", re.ASCII)
 _URL = re.compile(
@@ -70,11 +72,8 @@ def cached_folder(hub_name: HubName) -> Path | None:
     """The model's folder in the hub's cache, whole or not; None where nothing is cached. Asks no network."""
     model = hub_cache(os.environ) / f"models--{hub_name.name.replace('/', '--')}"
     revision = hub_name.revision or "main"
-    try:
-        commit = (model / "refs" / revision).read_text(encoding="utf-8").strip()
-    except OSError:
-        commit = revision
-    folder = model / "snapshots" / commit
+    commit = text_of(model / "refs" / revision).strip()
+    folder = model / "snapshots" / (commit or revision)
     if folder.is_dir():
         return folder
     if hub_name.revision is None:

@@ -30,7 +30,7 @@ from azr.run.records import (
 )
 from azr.run.rundir import RunDir, is_run, run_meant
 from azr.run.start_record import TrainerStart, latest_start, read_start
-from azr.system.files import read_json
+from azr.system.files import read_json, text_of
 from azr.system.folder_id import FolderId
 from azr.system.locks import is_free
 from azr.system.processes import ProcessId, boot_id
@@ -88,7 +88,7 @@ class SummaryReader:
         problems: list[str] = []
         state = _record(CampaignState, self.run.state, problems)
         heartbeat = read_heartbeat(self.run)
-        config_text = _text(self.run.config)
+        config_text = text_of(self.run.config)
         table = self._metrics.poll()
         if state is not None and state.step and state.state not in (State.TRAIN, State.FAILED):
             # a crash undid the others, and the cycle ended without training them again
@@ -183,13 +183,6 @@ def _record(cls: type[_Record], path: Path, problems: list[str]) -> _Record | No
     except (DataError, OSError) as error:
         problems.append(f"{error}")
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:

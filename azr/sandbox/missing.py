@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from azr.system.files import text_of
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -74,7 +76,4 @@ def _landlock_fix(root: Path, container: bool) -> str:
 
 def _setting(root: Path, name: str) -> str:
     """A sysctl; empty where this kernel has none of that name."""
-    try:
-        return (root / "proc/sys" / name).read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+    return text_of(root / "proc/sys" / name).strip()

@@ -8,6 +8,8 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from azr.system.files import text_of
+
 
 def groups_of(controller: str, root: Path = Path("/")) -> Iterator[tuple[Path, int]]:
     """Folders of the groups that this process is in, innermost first, and the version (1 or 2) of each. Those that a
@@ -18,11 +20,7 @@ def groups_of(controller: str, root: Path = Path("/")) -> Iterator[tuple[Path, i
         root: where ``proc`` and ``sys`` lie.
     """
     mounted = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = ["0::/", f"1:{controller}:/"]
-    for line in lines:
+    for line in text_of(root / "proc/self/cgroup").splitlines() or ["0::/", f"1:{controller}:/"]:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controller in controllers.split(","):
             top, version = mounted / controller, 1

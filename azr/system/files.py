@@ -5,7 +5,6 @@ Also append-only JSONL logs, which survive a crash in the middle of a line.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import errno
 import hashlib
@@ -130,11 +129,8 @@ def set_mode(path: Path, mode: int = 0o666) -> None:
 
 def _umask() -> int:
     """Read without changing it, as ``os.umask`` would for the other threads."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.partition("\nUmask:")[2].split()[0], 8)
-    except (OSError, IndexError, ValueError):  # a kernel before 4.7
-        return 0o022
+    told = re.search(r"^Umask:\s*([0-7]+)$", text_of(Path("/proc/self/status")), re.MULTILINE)
+    return int(told[1], 8) if told else 0o022  # a kernel before 4.7 does not say
 
 
 def fsync(path: Path) -> None:
@@ -267,6 +263,13 @@ def append_jsonl(path: Path, records: Iterable[dict[str, Any]], *, durable: bool
             os.fsync(file.fileno())
 
 
+def text_of(path: Path) -> str:
+    """What it says; empty where it is missing or cannot be read, as much of ``/proc`` and ``/sys`` is."""
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
 def read_json(path: Path) -> Any:
     """Raises:
     DataError: the file is missing or is not valid JSON; the message names it.
@@ -278,10 +281,8 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: no JSON, no UTF-8, a number of thousands of digits
+    # ValueError: no JSON, no UTF-8, a number of thousands of digits
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
@@ -300,11 +301,8 @@ def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(
-                    (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode(
-                        "utf-8", "surrogatepass"
-                    )
-                )
+                text = line.decode("utf-8", "surrogatepass")
+                record = json.loads(text.removeprefix("\ufeff") if number == 1 else text)
                 if not isinstance(record, dict):
                     raise ValueError("not an object")
             except (ValueError, RecursionError) as error:

@@ -23,6 +23,7 @@ from azr.errors import ConfigError
 from azr.system.boards import GIB, Gpu
 from azr.system.cards import ORDER, VISIBLE, visible_cards
 from azr.system.control_groups import usable_cores
+from azr.system.files import text_of
 from azr.system.host_memory import host_memory
 
 
@@ -188,11 +189,7 @@ def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """What the processor says it can do; empty where it cannot be asked."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    for line in lines:
+    for line in text_of(path).splitlines():
         name, _, values = line.partition(":")
         if name.strip().lower() in ("flags", "features"):
             return frozenset(values.split())

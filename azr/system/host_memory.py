@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.system.control_groups import group_value, groups_of
+from azr.system.files import text_of
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,5 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
 
 def _fields(path: Path) -> dict[str, int]:
     """``name number ...`` lines; empty where there is no such file."""
-    try:
-        lines = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
-    except OSError:
-        return {}
+    lines = [line.split() for line in text_of(path).splitlines()]
     return {parts[0]: int(parts[1]) for parts in lines if len(parts) > 1 and parts[1].isdigit()}

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from azr.commands import command
 from azr.errors import ConfigError
+from azr.system.files import text_of
 from azr.system.hardware import cpu_flags
 from azr.system.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
 
@@ -123,7 +124,7 @@ def _distributions_in(folder: Path) -> Mapping[str, importlib.metadata.Distribut
 def _accepts(distribution: importlib.metadata.Distribution) -> bool:
     """Whether the project's requirements allow this version. They say nothing about packages of packages."""
     for file in sorted(Path(PROJECT, "requirements").glob("*.in")):
-        for line in _read(file).splitlines():
+        for line in text_of(file).splitlines():
             try:
                 wanted = Requirement(line.partition("#")[0].strip())
             except InvalidRequirement:  # a comment, or the name of another file
@@ -177,24 +178,17 @@ def version_of_folder(place: Path) -> str:
     patterns = (f"{place.stem}-*.dist-info", f"{place.stem}.egg-info")
     for metadata in (found for pattern in patterns for found in sorted(place.parent.glob(pattern))):
         for file in (metadata / "METADATA", metadata / "PKG-INFO"):
-            if file.is_file() and (found := re.search(r"^Version: (\S+)", _read(file), re.MULTILINE)):
+            if file.is_file() and (found := re.search(r"^Version: (\S+)", text_of(file), re.MULTILINE)):
                 return found.group(1)
     for file in (place / name for name in _VERSION_FILES) if place.is_dir() else (place,):
         if not file.is_file():
             continue
-        text = _read(file)
+        text = text_of(file)[:100_000]
         if file.name == "version" and re.fullmatch(r"\s*\d\S*\s*", text):
             return text.strip()
         if found := _VERSION.search(text):
             return found.group(1)
     return ""
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")[:100_000]
-    except OSError:
-        return ""
 
 
 def broken_library(error: BaseException | None) -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 
 from azr.errors import DataError
-from azr.system.files import read_json, write_json_atomic
+from azr.system.files import read_json, text_of, write_json_atomic
 
 GIB = 2**30
 
@@ -68,22 +68,15 @@ def start_ticks(pid: int) -> int:
 
 
 def _read_stat(pid: int) -> tuple[str, str, int]:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "", "", -1
-    name, _, rest = stat.partition("(")[2].rpartition(")")
+    name, _, rest = text_of(Path(f"/proc/{pid}/stat")).partition("(")[2].rpartition(")")
     columns = rest.split()
-    return name, columns[0], int(columns[19])
+    return (name, columns[0], int(columns[19])) if columns else ("", "", -1)
 
 
 @functools.cache
 def boot_id() -> str:
     """Changes with every boot; empty where the kernel does not say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+    return text_of(Path("/proc/sys/kernel/random/boot_id")).strip()
 
 
 def descendants(pid: int) -> list[ProcessId]:

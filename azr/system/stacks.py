@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from azr.system.files import text_of
 from azr.system.processes import ProcessId
 
 STACKS_VARIABLE = "AZR_STACKS"
@@ -84,10 +85,9 @@ def _wait_for_answer(path: Path, size: int) -> None:
 
 def _has_handler(pid: int) -> bool:
     """Whether the process catches SIGUSR1, as the kernel says."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+    for line in text_of(Path(f"/proc/{pid}/status")).splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
     return False
 
 
