@@ -11,6 +11,7 @@ from azr.config import Config, to_container
 from azr.config.paths import PROJECT
 from azr.report.loggers import make_loggers
 from azr.run.rundir import RunDir
+from azr.system.children import last_words, run_captured
 
 REPORT_TIMEOUT_S = 300.0
 
@@ -41,19 +42,11 @@ def _report(run: RunDir, config: Config) -> str:
 
     command = [sys.executable, "-m", "azr", "report", str(run.root.absolute())]
     try:
-        done = subprocess.run(
-            command,
-            cwd=PROJECT,  # where ``azr`` is imported from
-            capture_output=True,
-            text=True,
-            timeout=REPORT_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl+C is for the driver
-        )
+        # where ``azr`` is imported from; in a session of its own, as Ctrl+C is for the driver
+        done = run_captured(command, REPORT_TIMEOUT_S, cwd=PROJECT, start_new_session=True)
     except subprocess.TimeoutExpired:
         return f"The report page was not written within {REPORT_TIMEOUT_S:.0f} s."
 
     if done.returncode == 0:
         return ""
-    return f"The report page could not be written: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+    return f"The report page could not be written: {last_words(done)}"

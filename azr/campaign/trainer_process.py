@@ -19,6 +19,7 @@ from azr.run.protocol import STACKS_FILE, TrainRequest
 from azr.run.records import MachineSample
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart, mark_start
+from azr.system.children import run_captured
 from azr.system.ending import signals_for_the_owner_alone
 from azr.system.files import make_folder, write_text_atomic
 from azr.system.processes import (
@@ -148,8 +149,7 @@ class TrainerProcess:
                 if time.monotonic() > deadline_s:
                     break
                 with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-                    command = [py_spy, "dump", "--pid", str(process.pid)]
-                    dump = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+                    dump = run_captured([py_spy, "dump", "--pid", str(process.pid)], 5)
                     if dump.returncode == 0:
                         dumps.append(dump.stdout)
 

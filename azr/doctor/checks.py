@@ -47,6 +47,7 @@ from azr.errors import AzrError
 from azr.models.hub import HubName
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
+from azr.system.children import last_words, run_captured
 from azr.system.control_groups import process_limit
 from azr.system.disks import free_gib
 from azr.system.hardware import Device, Machine, device_for
@@ -328,10 +329,8 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
     }
     environment = {**os.environ, **device.environment(), "PYTHONPATH": python_path()}
     try:
-        answer = subprocess.run(
-            [sys.executable, *arguments[what]],
-            cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False,
-        )  # fmt: skip
+        command = [sys.executable, *arguments[what]]
+        answer = run_captured(command, CHILD_TIMEOUT_S, cwd=PROJECT, env=environment)
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {CHILD_TIMEOUT_S:g} s"}
     last = (answer.stdout.strip().splitlines() or [""])[-1]
@@ -340,5 +339,4 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
     try:
         return json.loads(last)
     except json.JSONDecodeError:
-        lines = answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"]
-        return {"error": lines[-1][:300]}
+        return {"error": last_words(answer)[:300]}

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from azr.errors import ConfigError, ModelError
+from azr.system.children import run_captured
 
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_S = 3600.0
@@ -58,9 +59,7 @@ def convert_to_gguf(converter: Sequence[str], folder: Path, target: Path, outtyp
     """
     command = [*converter, str(folder), "--outtype", outtype, "--outfile", str(target)]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
-        )
+        done = run_captured(command, TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"the GGUF converter took more than {TIMEOUT_S / 60:.0f} minutes and was ended"

@@ -16,6 +16,7 @@ from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.prompts import frame_hash
 from azr.run.rundir import RunDir
+from azr.system.children import run_captured
 from azr.system.files import file_hash, read_json, write_json_atomic
 from azr.system.hashes import json_hash
 from azr.system.imports import installed_version
@@ -59,10 +60,7 @@ def _commit() -> str:
     describe = ("describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
     environment = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG)", name)}
     try:
-        command = ["git", "-C", str(PROJECT), *describe]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=10, check=False
-        )
+        done = run_captured(["git", "-C", str(PROJECT), *describe], 10, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azr.system.children import run_captured
+
 MIB = 1 << 20
 GIB = 1 << 30
 NVIDIA_SMI_TIMEOUT_S = 15.0
@@ -164,13 +166,7 @@ def boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
         return None, "no nvidia-smi"
     query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version,uuid"
     try:
-        answer = subprocess.run(
-            [command, query, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=NVIDIA_SMI_TIMEOUT_S,
-            check=False,
-        )
+        answer = run_captured([command, query, "--format=csv,noheader,nounits"], NVIDIA_SMI_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"nvidia-smi: {error}"
     if answer.returncode != 0:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.system.boards import Board, Gpu, boards_from_nvidia_smi, boards_from_nvml
+from azr.system.children import last_words, run_captured
 
 CUDA_ORDER_TIMEOUT_S = 30.0
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -228,14 +229,12 @@ def cuda_order(uuids: tuple[str, ...]) -> tuple[list[str], str]:
     del uuids  # what the answer is remembered by
     environment = {name: value for name, value in os.environ.items() if name != VISIBLE}
     try:
-        answer = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _CUDA_ORDER],
-            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CUDA_ORDER_TIMEOUT_S, check=False,
-        )  # fmt: skip
+        command = [sys.executable, "-I", "-S", "-c", _CUDA_ORDER]
+        answer = run_captured(command, CUDA_ORDER_TIMEOUT_S, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [], str(error)
     if answer.returncode != 0:
-        return [], (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:200]
+        return [], last_words(answer)[:200]
     return answer.stdout.split(), ""
 
 

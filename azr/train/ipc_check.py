@@ -14,6 +14,8 @@ import subprocess
 import sys
 from typing import Any
 
+from azr.system.children import run_captured
+
 ANSWER_TIMEOUT_S = 60.0
 CHECK_TIMEOUT_S = 180.0
 SHARED_MEMORY_PLATFORM = "nvidia_shm"
@@ -30,7 +32,7 @@ def choose_weight_path(is_wsl: bool) -> None:
         return
     command = [sys.executable, "-m", "azr.train.ipc_check"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
+        answer = run_captured(command, CHECK_TIMEOUT_S)
         works, said = answer.returncode == 0, (answer.stdout + answer.stderr).strip()[-200:]
     except subprocess.TimeoutExpired:
         works, said = False, f"no answer within {CHECK_TIMEOUT_S:g} s"

@@ -18,6 +18,7 @@ from typing import Any
 from azr.config.paths import python_path
 from azr.errors import ModelError
 from azr.models.weight_files import read_json_file
+from azr.system.children import run_captured
 from azr.system.files import read_json, write_json_atomic
 from azr.system.scratch import scratch_folder
 from azr.train.tokens import load_tokenizer
@@ -88,12 +89,10 @@ def require_same_tokens_early(folder: Path, *, trust_remote_code: bool = False) 
     if _is_taken_as_it_is(folder):
         return
     trust = ["--trust-remote-code"] if trust_remote_code else []
+    command = [sys.executable, "-m", "azr.train.tokenizer_check", str(folder), *trust]
+    environment = {**os.environ, "PYTHONPATH": python_path(), "PYTHONIOENCODING": "utf-8"}
     try:
-        answer = subprocess.run(
-            [sys.executable, "-m", "azr.train.tokenizer_check", str(folder), *trust],
-            env={**os.environ, "PYTHONPATH": python_path(), "PYTHONIOENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=_CHILD_LIMIT_S, check=False,
-        )  # fmt: skip
+        answer = run_captured(command, _CHILD_LIMIT_S, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return
     if answer.returncode == _DIFFERS:

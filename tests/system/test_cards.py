@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from azr.campaign.vram import used_vram_gib
 from azr.doctor.card import gpu_findings
 from azr.system import cards
-from azr.system.boards import GIB, parse_nvidia_smi
+from azr.system.boards import GIB, boards_from_nvidia_smi, parse_nvidia_smi
 from azr.system.cards import parse_visible_devices, visible_cards
 from azr.system.hardware import Machine
 
@@ -260,6 +260,16 @@ def test_nvidia_smi_lines() -> None:
     )
     assert known.arch == "sm_120" and not known.unfit
     assert unknown.name == "NVIDIA GB10" and unknown.unfit
+
+
+def test_words_of_nvidia_smi_that_are_not_utf_8_are_no_crash(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'Ger\\344t ist weg'\nexit 9\n")  # Latin-1
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert boards_from_nvidia_smi() == (None, "nvidia-smi: Ger\ufffdt ist weg")
 
 
 ENTRIES = st.sampled_from(
