@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from azr.system.ending import SIGNALS
@@ -45,9 +45,7 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # once asked for, the end is on its way: a late signal must not cut it short
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if self.asked else handler)

@@ -22,6 +22,7 @@ from azr.data.csv_rows import csv_rows, is_header, separator
 from azr.data.rows import PROGRAM_COLUMNS, Row, kind_of, parsed_json, require_single_names
 from azr.data.unpack import open_data
 from azr.errors import DataError
+from azr.wording import first_line
 
 _BATCH_ROWS = 1024
 _NO_ROWS = {
@@ -55,16 +56,11 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} does not exist") from error
     except (EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(
-            f"{path} cannot be unpacked: {_first_line(error)}; it is damaged or was not copied completely"
+            f"{path} cannot be unpacked: {first_line(error)}; it is damaged or was not copied completely"
         ) from error
     except (pa.ArrowException, OSError) as error:
         kind = path.suffix.lstrip(".") or "data"
-        raise DataError(f"{path} cannot be read as {kind}: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
+        raise DataError(f"{path} cannot be read as {kind}: {first_line(error)}") from error
 
 
 # ---------------------------------------------------------------- text

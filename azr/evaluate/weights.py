@@ -26,6 +26,7 @@ from azr.system.files import read_json, safetensors_written_to, set_mode, whole_
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 from azr.train.tokenizer_check import name_the_class
+from azr.wording import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +50,8 @@ def require_new_folder(target: Path) -> None:
         raise ModelError(f"{target} exists; give another --out, or remove it")
     above = next(folder for folder in target.absolute().parents if folder.is_dir())
     trouble = ""
-    with (
-        contextlib.suppress(OSError),
-        tempfile.TemporaryFile(dir=above) as file,
-    ):  # a full disk tells of itself later
+    # a full disk tells of itself later
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=above) as file:
         file.write(b"1")
         file.flush()
         trouble = mapping_trouble(file)
@@ -191,7 +190,7 @@ def _saved_state(checkpoint: Checkpoint) -> dict[str, Any]:
                 state = read()  # a share that maps no files
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
             wanted = " as plain tensors" if is_plain else ""
-            raise CheckpointError(f"{path} cannot be read{wanted}: {str(error).splitlines()[0]}") from error
+            raise CheckpointError(f"{path} cannot be read{wanted}: {first_line(error)}") from error
         for name, tensor in state.items():
             if is_plain and type(tensor) is not torch.Tensor:
                 raise CheckpointError(f"{path}: {name} is a {type(tensor).__name__}, not a plain tensor")

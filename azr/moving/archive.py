@@ -29,6 +29,7 @@ from azr.errors import DataError
 from azr.moving.selection import is_debris
 from azr.run.records import from_json
 from azr.system.hashes import json_hash
+from azr.wording import first_line
 
 FORMAT = 1
 KIND = "azr run"
@@ -202,7 +203,7 @@ class ArchiveReader:
             )
 
 
-class UnpackedArchive:
+class UnpackedArchive(AbstractContextManager["UnpackedArchive"]):
     """The folder into which a browser or a file manager has unpacked an archive by itself: what ``ZipFile`` says of an
     archive, said of such a folder, so that it is checked in the same way.
 
@@ -244,11 +245,7 @@ class UnpackedArchive:
         name = member if isinstance(member, str) else member.filename
         return open(self._root / name, "rb")
 
-    def __enter__(self) -> UnpackedArchive:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        pass
+    def __exit__(self, *_: object) -> None: ...
 
 
 @contextmanager
@@ -348,8 +345,3 @@ def _check_members(path: Path, archive: zipfile.ZipFile | UnpackedArchive, manif
         raise refuse(
             f"it would grow to {manifest.total_bytes / 2**30:.1f} GiB from {packed_bytes / 2**20:.1f} MiB"
         )
-
-
-def first_line(error: BaseException) -> str:
-    """Of an error's words, for a sentence; its class where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -14,7 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from azr.moving.archive import UNREADABLE, first_line
+from azr.moving.archive import UNREADABLE
+from azr.wording import first_line
 
 _ALLOWED = re.compile(
     r"torch \w+Storage|torch (bfloat16|float16|float32|float64|u?int8|int16|int32|int64|bool|device|Size)|torch\._utils _rebuild_tensor_v2"

@@ -31,7 +31,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from azr.errors import DataError, RunMovedError
@@ -97,9 +96,7 @@ class TrainerLink:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2 * self._interval_s)

@@ -109,9 +109,8 @@ def set_defaults(variables: Mapping[str, str]) -> None:
 def stay_on_loopback() -> None:
     """Of a cluster on one machine, before Ray is imported: processes that found each other at the machine's address in the
     network wait in vain once it has another one (Wi-Fi, a VPN, a cable)."""
-    set_defaults(
-        {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "VLLM_HOST_IP": "127.0.0.1"}
-    )  # Ray's name for "not alone"
+    # the first is Ray's name for "not alone"
+    set_defaults({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "VLLM_HOST_IP": "127.0.0.1"})
 
 
 def use_ray_token() -> None:

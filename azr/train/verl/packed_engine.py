@@ -145,9 +145,8 @@ def scored_rows(micro_batch: Any) -> torch.Tensor | None:
     if not (prompts.is_nested and responses.is_nested):
         return None
 
-    asked, answered = (
-        each.offsets().diff().cpu().numpy() for each in (prompts, responses)
-    )  # [N] tokens of each
+    # [N] tokens of each
+    asked, answered = (each.offsets().diff().cpu().numpy() for each in (prompts, responses))
     lengths, total = asked + answered, micro_batch["input_ids"].values().shape[0]
     assert lengths.sum() == total, (
         f"prompts and responses hold {lengths.sum()} tokens, the packed row {total}"
