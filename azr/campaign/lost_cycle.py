@@ -6,7 +6,7 @@ from azr.data.manifest import read_manifest
 from azr.errors import DataError, RunError
 from azr.run.records import CampaignState, State
 from azr.run.rundir import RunDir
-from azr.system.files import file_hash, write_bytes_atomic
+from azr.system.files import write_bytes_atomic
 
 
 def settle_lost_cycle(run: RunDir, state: CampaignState) -> list[str]:
@@ -26,7 +26,7 @@ def settle_lost_cycle(run: RunDir, state: CampaignState) -> list[str]:
         return []
     try:
         manifest = read_manifest(run)
-        sound = manifest.cycle >= cycle and file_hash(run.pool_tasks) == manifest.tasks_hash
+        sound = manifest.cycle >= cycle and manifest.describes(run)
     except (DataError, OSError):
         sound = False
     if not sound:

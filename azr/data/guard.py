@@ -15,6 +15,7 @@ from typing import Any
 from azr.config.data import DataConfig
 from azr.config.paths import PROJECT
 from azr.config.sandbox import SandboxConfig
+from azr.data.manifest import tasks_text
 from azr.data.readers import read_rows
 from azr.data.reasons import Reason
 from azr.data.reexecute import RerunStore, reexecute
@@ -27,7 +28,6 @@ from azr.run.rundir import RunDir
 from azr.system.files import (
     file_hash,
     fsync_directory,
-    json_line,
     read_json,
     read_jsonl,
     remove_leftovers,
@@ -128,7 +128,7 @@ def bare_name(file: Path) -> str:
 def read_probes(file: Path) -> bytes:
     """``probe_tasks`` as JSON Lines: as they stand where they are that, else converted."""
     tasks, stand_there = _probes(file)
-    return file.read_bytes().removeprefix(codecs.BOM_UTF8) if stand_there else _json_lines(tasks)
+    return file.read_bytes().removeprefix(codecs.BOM_UTF8) if stand_there else tasks_text(tasks).encode()
 
 
 def probe_tasks(file: Path) -> list[Task]:
@@ -214,10 +214,6 @@ def _as_written_here(record: dict[str, Any], task: Task, frozen: bool) -> list[T
     if texts == {(task.task_type, task.code, task.inputs, task.outputs)}:
         return [task]
     return [replace(each, lineage=task.lineage) for each in found]
-
-
-def _json_lines(tasks: Iterable[Task]) -> bytes:
-    return "".join(json_line(task.to_json()) for task in tasks).encode("utf-8", "surrogatepass")
 
 
 def probe_files(run: RunDir) -> list[Path]:

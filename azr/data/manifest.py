@@ -72,6 +72,10 @@ class PoolManifest:
     def sealed(self) -> PoolManifest:
         return replace(self, hash=_body_hash(asdict(self)))
 
+    def describes(self, run: RunDir) -> bool:
+        """Whether the pool's tasks are the ones it was written for."""
+        return run.pool_tasks.is_file() and file_hash(run.pool_tasks) == self.tasks_hash
+
 
 def _body_hash(record: dict[str, Any]) -> str:
     body = {key: value for key, value in record.items() if key != "hash"}
@@ -108,8 +112,7 @@ def load_pool(run: RunDir) -> list[Task]:
     Raises:
         DataError: the pool does not match its manifest.
     """
-    manifest = read_manifest(run)
-    if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
+    if not read_manifest(run).describes(run):
         raise DataError(
             f"{run.pool_tasks} does not match its manifest; run the same command again; consolidation rebuilds it"
         )

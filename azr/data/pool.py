@@ -57,7 +57,7 @@ def set_changed_pool_aside(run: RunDir, build: PoolBuild) -> list[str]:
         manifest = read_manifest(run)
     except DataError:
         return []
-    if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) == manifest.tasks_hash:
+    if not run.pool_tasks.is_file() or manifest.describes(run):
         return []
     if run.pool_tasks.read_bytes() == tasks_text(build.kept).encode("utf-8", "surrogatepass"):
         return []
@@ -129,7 +129,7 @@ def back_up_pool(run: RunDir, kept: int, keep_current: str = "") -> None:
         manifest = read_manifest(run)
     except DataError:
         return  # none yet, or half replaced: nothing worth keeping
-    if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
+    if not manifest.describes(run):
         return
     if kept and run.pool_tasks.read_text(encoding="utf-8", errors="surrogatepass") != keep_current:
         target = folder / f"{manifest.cycle:03d}_{manifest.through_shard:03d}_{manifest.hash}"

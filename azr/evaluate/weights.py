@@ -127,22 +127,13 @@ def as_numbers(place: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) 
     """
     if not tensor.is_floating_point():
         return tensor
+    from azr.train.finite import is_finite, require_finite  # torch
+
     given = tensor.to(dtype)
-    if _is_finite(given):
-        return given
-    if _is_finite(tensor):
+    if not is_finite(given):
+        require_finite(place, name, tensor)
         raise ModelError(f"{place}: {name} is too large for {dtype}; take bfloat16 or float32 (--dtype)")
-    raise ModelError(
-        f"{place}: {name} holds NaN or infinity, so every answer would be nothing. The file is damaged, or the model was saved after its "
-        "training had diverged: take an earlier checkpoint, or fetch the model again"
-    )
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    import torch
-
-    # NaN and infinity survive a sum, which needs no second tensor
-    return bool(tensor.detach().sum(dtype=torch.float32).isfinite())
+    return given
 
 
 def lora_adapters(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from torch import nn
 from azr.errors import ModelError
 from azr.models.quantised import quantisation_of
 from azr.models.weight_files import require_whole_files
+from azr.train.finite import require_finite
 from azr.train.quantize.architecture import Parts, empty_model, parts_of
 from azr.train.quantize.folder import SCALES, SHAPE, WORDS
 from azr.train.quantize.linear import QWEIGHT, Int4Linear
@@ -80,8 +81,7 @@ def _put(
             raise ModelError(f"{folder}: {name} is {tensor.dtype}, and int4 weights are packed in int32")
         value = tensor.view(dtype).clone()
     else:
-        if not tensor.sum(dtype=torch.float32).isfinite():
-            raise ModelError(f"{folder}: {name} holds NaN or infinity; the file is damaged")
+        require_finite(folder, name, tensor)
         value = tensor.to(torch.bfloat16).to(dtype, copy=True)
     parameter: Any = getattr(module, attribute)
     if value.shape != parameter.shape:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from azr.errors import ModelError
 from azr.models.quantised import Quantised
 from azr.models.weight_files import INDEX, WEIGHTS, read_json_file, require_whole_files
+from azr.train.finite import require_finite
 from azr.train.quantize.architecture import Parts
 from azr.train.quantize.int4 import GROUP, quantise
 
@@ -119,7 +120,7 @@ class SourceModel:
                     f"{self.folder}: {index} reorders the inputs, and config.json says desc_act=false; "
                     "use another checkpoint, or the original model"
                 )
-        self._require_finite(f"{name}.scales", scales)
+        require_finite(self.folder, f"{name}.scales", scales)
         return words.t().contiguous(), scales.t().to(torch.bfloat16).contiguous()
 
     def _rows(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
@@ -129,15 +130,9 @@ class SourceModel:
             step = max(1, ROWS_BYTES // (4 * math.prod(shape[1:])))
             for row in range(0, shape[0], step):
                 rows = view[row : row + step]
-                self._require_finite(name, rows)
+                require_finite(self.folder, name, rows)
                 yield row, rows
 
     def _read(self, name: str) -> torch.Tensor:
         with safe_open(self.files[name], framework="pt") as file:
             return file.get_tensor(name)
-
-    def _require_finite(self, name: str, values: torch.Tensor) -> None:
-        if not values.sum(dtype=torch.float32).isfinite():  # NaN and infinity survive a sum
-            raise ModelError(
-                f"{self.folder}: {name} holds NaN or infinity. The file is damaged, or the model was saved after its training had diverged"
-            )

@@ -28,6 +28,7 @@ from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import ModelError, TrainingError
+from azr.train.finite import require_finite
 from azr.train.patches import fsdp
 from azr.train.quantize.linear import QWEIGHT
 from azr.train.quantize.model import served
@@ -213,11 +214,7 @@ def require_sound_weights(module: torch.nn.Module, folder: str) -> None:
         # on another rank; adapters begin at zero; words are not numbers
         if weight.is_meta or "lora_" in name or name.endswith(f".{QWEIGHT}"):
             continue
-        # NaN and infinity survive a sum, which needs no second tensor
-        if not weight.detach().sum(dtype=torch.float32).isfinite():
-            raise ModelError(
-                f"{folder}: {name} holds NaN or infinity. The file is damaged, or the model was saved after its training had diverged"
-            )
+        require_finite(folder, name, weight)
         if weight.dim() > 1 and not weight.detach().any():
             raise ModelError(
                 f"{folder}: {name} holds nothing but zeros. Its download was not finished; fetch it again"
