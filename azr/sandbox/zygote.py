@@ -7,7 +7,6 @@ child sent, undecoded, with its own verdict, to another. Standard library only.
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import gc
 import json
@@ -24,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from azr.sandbox import confine, frames, policy, program
+from azr.sandbox import confine, escapes, frames, policy, program
 from azr.sandbox.program import Program, read_program
 
 RESULT_HEADER = struct.Struct("<QBBdd")
@@ -355,55 +354,6 @@ class Zygote:
             os._exit(0)
         del self.outgoing[:sent]
 
-    # ----------------------------------------------------------------------------------------------- probes
-
-    def run_probes(self) -> dict[str, str]:
-        """What a program's process can do: each probe -> how it was stopped, or ``done``."""
-        return {name: self._probe(attempt) for name, attempt in PROBES.items()}
-
-    def _probe(self, attempt: Callable[[], object]) -> str:
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                confine.limit_program(2.0, 1024)
-                if self.filters is not None:
-                    self.filters[0].install()
-                attempt()
-                os.write(writing, b"done")
-            except OSError as error:
-                os.write(writing, os.strerror(error.errno or 0).encode())
-            except BaseException as error:  # noqa: BLE001 - a probe that could not try proves nothing
-                os.write(writing, f"not tried: {type(error).__name__}".encode())
-            finally:
-                os._exit(0)
-        os.close(writing)
-        said = os.read(reading, 100).decode()
-        os.close(reading)
-        _, status = os.waitpid(pid, 0)
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else said
-
-
-def _try_connect() -> None:
-    connection = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    connection.connect(("127.0.0.1", 9))
-    connection.send(b"x")
-
-
-def _try_write() -> None:
-    path = f"/tmp/.azr-probe-{os.getpid()}"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    os.unlink(path)
-
-
-PROBES: dict[str, Callable[[], object]] = {
-    "read": lambda: os.open("/", os.O_RDONLY),
-    "write": _try_write,
-    "connect": _try_connect,
-    "fork": lambda: os.fork() or os._exit(0),
-    "kill": lambda: os.kill(os.getppid() or 1, 0),
-}
-
 
 def writer(pipe: int) -> Callable[[bytes], None]:
     def send(data: bytes) -> None:
@@ -434,7 +384,8 @@ def main() -> NoReturn:
     options["layers"] = layers
 
     about = {"python": sys.version.split()[0], "hash": hash("azr"), "uid": zygote.uid}
-    hello = {"layers": layers, "probes": zygote.run_probes(), **about}
+    seccomp = zygote.filters[0] if zygote.filters else None
+    hello = {"layers": layers, "probes": escapes.how_stopped(seccomp), **about}
     os.write(_RESULTS, frames.pack_frame(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()
