@@ -21,6 +21,7 @@ import pytest
 from azr.doctor.checks import place_findings
 from azr.errors import ConfigError
 from azr.system import places, process_limits
+from azr.system.variables import TLS_FILES
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOBODY = 12345
@@ -82,7 +83,7 @@ def test_tls_without_certificates_is_not_handed_on(short: Path) -> None:
     [sentence] = prepared(environment)
     assert "RAY_TLS_CA_CERT do not name its certificates" in sentence and "RAY_USE_TLS" not in environment
     (short / "pem").touch()
-    environment |= dict.fromkeys(places.TLS_FILES, str(short / "pem")) | {"RAY_USE_TLS": "1"}
+    environment |= dict.fromkeys(TLS_FILES, str(short / "pem")) | {"RAY_USE_TLS": "1"}
     assert prepared(environment) == [] and environment["RAY_USE_TLS"] == "1"
     assert prepared(environment | {"RAY_USE_TLS": "0", "RAY_TLS_CA_CERT": ""}) == []
 

@@ -1,0 +1,87 @@
+"""Variables of the environment that a run's processes start without: left over from servers, other clusters or launchers,
+or set for another machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
+"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end silently and its node is
+waited for in vain, and a warning that is an error ends any of the libraries."""
+SERVER_VARIABLES = (
+    "VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH", "VLLM_PLUGINS",
+    "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_DP_SIZE",
+)  # fmt: skip
+"""What people set for a server of vLLM's: another hub, whose package is not there, more memory or cores than a run may
+take. The engine of a run goes by the run's configuration."""
+JOB_VARIABLES = (
+    "RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS",
+    "RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold",
+)  # fmt: skip
+"""What a job of another Ray cluster has, or sets for its nodes: a module, folder or server that is not here ends the
+trainer, and with fewer CPUs it waits for its workers in vain."""
+LAUNCHER_VARIABLES = ("TORCHELASTIC_USE_AGENT_STORE",)
+"""Set by ``torchrun`` and ``accelerate launch`` for what they start; torch's processes would wait for a store that nobody
+serves."""
+TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
+"""Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
+_UNWANTED = {
+    **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
+    **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
+    **dict.fromkeys(LAUNCHER_VARIABLES, "a run starts its processes itself, without torchrun or accelerate"),
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "a checkpoint holds an optimizer too, and could not be resumed from",
+    **dict.fromkeys(
+        JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
+    ),
+}
+_TOOLS = {"VLLM_": "vLLM", "RAY_": "Ray", "TORCH": "torch"}
+"""Beginnings of variables' names -> whose they are."""
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+"""Network interfaces through which processes are to find each other. On one machine none has to be named; one that
+does not exist ends torch's process group."""
+ADDRESS_VARIABLES = ("VLLM_HOST_IP",)
+"""This machine's own address, for its processes; at another's they wait for each other in vain."""
+
+
+def whose(name: str) -> str:
+    """The tool that reads the variable."""
+    return next((tool for start, tool in _TOOLS.items() if name.startswith(start)), "Python")
+
+
+def unwanted_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that are set and not passed on -> why."""
+    found = {name: why for name, why in _UNWANTED.items() if environment.get(name)}
+    wants_tls = environment.get("RAY_USE_TLS", "").lower() in ("1", "true")
+    if wants_tls and not all(os.path.isfile(environment.get(name, "")) for name in TLS_FILES):  # noqa: PTH113
+        found["RAY_USE_TLS"] = f"{', '.join(TLS_FILES)} do not name its certificates"
+    return found
+
+
+def of_another_machine(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(variable, value, what it names) of interfaces and addresses that are not here: left over from a job on a
+    cluster, or copied from a guide. NCCL also takes beginnings of interfaces' names, and ``^`` for all but these."""
+    found, missing = [name for _, name in socket.if_nameindex()], list[tuple[str, str, str]]()
+    for name in INTERFACE_VARIABLES:
+        value = environment.get(name, "")
+        wanted = value.lstrip("=").split(",")
+        by_start = name.startswith("NCCL") and not value.startswith("=")
+        is_there = any(have.startswith(one) if by_start else have == one for one in wanted for have in found)
+        if value and not value.startswith("^") and not is_there:
+            missing.append((name, value, "interface"))
+    for name in ADDRESS_VARIABLES:
+        value = environment.get(name, "")
+        if value and not _is_own_address(value):
+            missing.append((name, value, "address"))
+    return missing
+
+
+def _is_own_address(text: str) -> bool:
+    try:
+        family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((text.strip("[]"), 0))
+    except OSError:
+        return False
+    return True
