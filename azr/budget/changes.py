@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
     if not train.packed_sequences:
         yield 0, ("train.packed_sequences=true",), "costs nothing"
     if config.campaign.keep_every:
-        apart = max(config.campaign.keep_every, train.save_every_steps)
+        apart = math.lcm(config.campaign.keep_every, train.save_every_steps)
         for steps in (2 * apart, 5 * apart, 10 * apart, 0):
             yield 1, (f"campaign.keep_every={steps}",), "fewer checkpoints that stay"
     for share in (0.5, 0.25):

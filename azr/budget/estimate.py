@@ -325,14 +325,33 @@ def _host(config: Config, shape: ModelShape, trainer: _Trainer, engine: _Engine,
 
 
 def _disk(config: Config, trainer: _Trainer) -> Moment:
-    campaign = config.campaign
-    steps = campaign.cycles * campaign.steps_per_cycle
-    kept = campaign.keep_last + 1  # the one being written is published before the oldest goes
-    permanent = steps // campaign.keep_every if campaign.keep_every else 0
-    a_cycle = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps))
-    saves = a_cycle * campaign.cycles + len(config.train.early_saves)
-    count = min(kept + 1 + permanent, saves + 1)  # + 1: the best one
+    count = checkpoints_at_most(config)
     checkpoints = Part(f"{count} checkpoints of {trainer.checkpoint:.1f} GiB", count * trainer.checkpoint)
     return Moment(
-        "disk", (checkpoints, Part("run files", DISK_RUN_GIB), Part("margin", campaign.disk_margin_gib))
+        "disk",
+        (checkpoints, Part("run files", DISK_RUN_GIB), Part("margin", config.campaign.disk_margin_gib)),
     )
+
+
+def checkpoints_at_most(config: Config) -> int:
+    """How many of a whole run's checkpoints lie on the disk together: those of ``keep_every`` that are saved at all, the last
+    ones with the one being written, which is published before the oldest goes, and the best."""
+    campaign, train = config.campaign, config.train
+    steps = campaign.cycles * campaign.steps_per_cycle
+    apart = (train.save_every_steps, campaign.steps_per_cycle)
+    early = {step for step in train.early_saves if step <= steps and all(step % each for each in apart)}
+
+    def saved(multiple: int) -> int:
+        """Saved steps that are multiples of it. Counted, not listed: a run without an end may have billions."""
+        one, other = (math.lcm(multiple, each) for each in apart)
+        both = steps // math.lcm(one, other)
+        return steps // one + steps // other - both + sum(not step % multiple for step in early)
+
+    among = {
+        *early,
+        *(steps - steps % each - each * n for each in apart for n in range(campaign.keep_last + 1)),
+    }
+    kept = len(last := sorted(step for step in among if step > 0)[-campaign.keep_last - 1 :])
+    if campaign.keep_every:
+        kept += saved(campaign.keep_every) - sum(not step % campaign.keep_every for step in last)
+    return min(kept + bool(campaign.best_metric), saved(1))

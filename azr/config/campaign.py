@@ -28,7 +28,8 @@ class CampaignConfig(Section, place="campaign"):
     keep_last: PositiveInt = 2
     """Checkpoints kept, newest first. At least one verified checkpoint always remains."""
     keep_every: NonNegativeInt = 0
-    """Keep every checkpoint whose step is a multiple of this as well. 0 = none."""
+    """Keep every checkpoint whose step is a multiple of this as well, of those that are saved: 15 keeps every 30th step where
+    ``train.save_every_steps`` is 10. 0 = none."""
     best_metric: str = PROBE_ALL
     """The checkpoint with the highest value of this metric is kept too. Empty = none."""
     disk_margin_gib: NonNegativeFloat = 2.0

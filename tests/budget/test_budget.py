@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from azr.budget.advice import judge_fit, require_fit
-from azr.budget.estimate import GIB, ResourceEstimate, estimate
+from azr.budget.estimate import GIB, ResourceEstimate, checkpoints_at_most, estimate
 from azr.budget.proposals import propose
 from azr.budget.shape import shape_from_config, shape_of
 from azr.cli import preflight
@@ -18,6 +20,7 @@ from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
 from azr.errors import BudgetError, ConfigError, ModelError
+from azr.run.checkpoints import steps_to_delete
 from azr.run.identity import SETTINGS
 from azr.system.hardware import Gpu, Machine
 
@@ -176,6 +179,45 @@ def test_checkpoints_that_all_stay_are_thinned_out_before_the_experiment_is_anot
     assert shape is not None
     verdict = judge_fit(config, CARD_16, shape, disk_gib)
     assert verdict.advice is not None and verdict.advice.settings == (f"campaign.keep_every={advised}",)
+
+
+@given(
+    cycles=st.integers(1, 6),
+    steps_per_cycle=st.integers(1, 40),
+    save_every=st.integers(1, 15),
+    early=st.sets(st.integers(1, 60), max_size=3),
+    keep_last=st.integers(1, 4),
+    keep_every=st.integers(0, 45),
+    best=st.booleans(),
+)
+@example(
+    cycles=5, steps_per_cycle=100, save_every=10, early=set(), keep_last=2, keep_every=15, best=True
+)  # every 30th stays: 33 were counted, each of some GiB, in place of 16
+def test_the_disk_needs_room_for_the_checkpoints_that_a_run_keeps(
+    cycles, steps_per_cycle, save_every, early, keep_last, keep_every, best
+):
+    config = Config(
+        train=replace(Config().train, save_every_steps=save_every, early_saves=sorted(early)),
+        campaign=replace(
+            Config().campaign,
+            cycles=cycles,
+            steps_per_cycle=steps_per_cycle,
+            keep_last=keep_last,
+            keep_every=keep_every,
+            best_metric="metric" if best else "",
+        ),
+    )
+    there: list[int] = []
+    most = 0
+    for step in range(1, cycles * steps_per_cycle + 1):
+        if step % save_every and step % steps_per_cycle and step not in early:
+            continue
+        there.append(step)
+        most = max(most, len(there))
+        kept_best = {there[0]} if best else set()  # the best may be any; the first is kept longest
+        for doomed in steps_to_delete(there, keep_last=keep_last, keep_every=keep_every, protected=kept_best):
+            there.remove(doomed)
+    assert most <= checkpoints_at_most(config) <= most + best
 
 
 def test_limit_below_the_card_leaves_the_engines_share_alone():
