@@ -10,7 +10,7 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, RunError
-from azr.models.exported import trained_in_another_frame
+from azr.models.exported import copy_records, trained_in_another_frame
 from azr.models.hub import HubName, cached_folder
 from azr.models.model_hash import ModelHash, hash_model
 from azr.prompts import SHIPPED_FRAMES, frame_hash
@@ -49,31 +49,34 @@ def settle_identity(run: RunDir, config: Config) -> str:
     require_same_run(run, config)
     recorded = read_identity(run)
     now = identify(config, recorded)
+    folder = Path(now.folder)
     if recorded is None:
         begun_before = bool(run.records(run.config.name))
-        write_identity(run, now)
+        write_identity(run, now, folder)
         if begun_before:
             return (
                 f"{run.root.name} has no record of the content of the model that it began with (identity.json); it uses only this "
                 f"one from now on (content {now.model_hash[:8]})."
             )
-        return trained_in_another_frame(Path(now.folder), now.frame)
+        return trained_in_another_frame(folder, now.frame)
     if recorded.content != now.content:
         if _has_used_its_model(run):  # a hub model that had to be fetched first
             raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
         shutil.rmtree(run.base_model, ignore_errors=True)
-        write_identity(run, now)
+        write_identity(run, now, folder)
         return (
             f"{run.root.name} has trained nothing yet; it begins with the model that is in {now.folder} now."
         )
+    if not run.base_model.is_dir():  # an earlier version began it
+        copy_records(folder, run.base_model)
     if recorded.frame != now.frame:
         recorded = replace(recorded, frame=now.frame)
-        write_identity(run, recorded)
+        write_identity(run, recorded, folder)
         return (
             f"{now.frame} holds the prompt frame that {run.root.name} began with; the run continues with it."
         )
     if not run.identity.exists():
-        write_identity(run, recorded)
+        write_identity(run, recorded, folder)
         return f"{run.identity} was gone; it is restored from the latest attempt's copy."
     if recorded.folder != now.folder:
         return f"{now.folder} holds the model that {run.root.name} began with (model.path={recorded.model}); the run continues with it."

@@ -8,13 +8,14 @@ copy, for a disk whose oldest files are cleared.
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from azr.config import Config
-from azr.errors import DataError, RunError
-from azr.models.exported import copy_records
-from azr.models.model_hash import ModelHash
+from azr.errors import DataError, ModelError, RunError
+from azr.models.exported import copy_records, earlier_runs
+from azr.models.model_hash import ModelHash, hash_model
 from azr.run.records import from_json
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, write_json_atomic
@@ -99,18 +100,26 @@ def kept_keys(run: RunDir) -> tuple[str, ...]:
 
 def base_records(run: RunDir) -> Path:
     """The folder with what the model that the run began with says of its own training (``azr.models.exported``): the run's
-    copies, in runs of earlier versions the model's own.
+    copies, in runs of earlier versions the model's own, as long as its place holds no other one.
 
     Raises:
         RunError: as ``read_identity``.
     """
     identity = None if run.base_model.is_dir() else read_identity(run)
-    return Path(identity.folder) if identity else run.base_model
+    folder = Path(identity.folder) if identity else run.base_model
+    with suppress(ModelError):
+        if identity and earlier_runs(folder) and hash_model(folder) == identity.content:
+            return folder
+    return run.base_model
 
 
-def write_identity(run: RunDir, identity: RunIdentity) -> None:
-    """Writes it down, with what the model says of its own training."""
-    copy_records(Path(identity.folder), run.base_model)
+def write_identity(run: RunDir, identity: RunIdentity, folder: Path) -> None:
+    """Writes it down, with what the model says of its own training.
+
+    Args:
+        folder: where that model is now; its place at the run's first start may hold another one by now.
+    """
+    copy_records(folder, run.base_model)
     write_json_atomic(run.identity, {"format": FORMAT, **asdict(identity)})
 
 

@@ -84,7 +84,7 @@ def test_what_is_not_known_of_a_model_is_said_of_own_probes(tmp_path: Path, conf
         tell_known_probes(ctx)
         return [*(item.cause for item in read_incidents(run)), *said]
 
-    write_identity(run, identify(config))
+    write_identity(run, identify(config), Path(config.model.path))
     [told] = tell(config)
     assert told.startswith(
         "The model comes out of the run b: whether it was trained there on tasks of data.probe"
@@ -93,8 +93,8 @@ def test_what_is_not_known_of_a_model_is_said_of_own_probes(tmp_path: Path, conf
     assert tell(replace(config, data=fast_config().data)) == [], "every run keeps the shipped ones out"
 
     trained_on(config, 0)
-    write_identity(run, identify(config))
+    write_identity(run, identify(config), Path(config.model.path))
     assert tell(config) == []
     trained_on(config, 1)
-    write_identity(run, identify(config))
+    write_identity(run, identify(config), Path(config.model.path))
     assert len(tell(config)) == len(tell(config)) == 1, "told once"

@@ -21,11 +21,11 @@ from azr.config import Config
 from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.models import model_hash
-from azr.models.exported import trained_in_another_frame
+from azr.models.exported import earlier_runs, trained_in_another_frame
 from azr.models.model_hash import hash_model
 from azr.report.versions import collect_versions, write_versions
 from azr.run.checkpoints import publish_checkpoint, staging_dir
-from azr.run.identity import copy_identity, read_identity
+from azr.run.identity import base_records, copy_identity, read_identity
 from azr.run.rundir import RunDir
 from azr.system.hardware import Gpu, Machine
 from azr.train.base_model import base_folder, require_base_unchanged
@@ -544,6 +544,36 @@ def test_a_run_from_an_exported_model_that_is_asked_in_another_frame_says_so(
     run.root.mkdir(parents=True)
     sentence = settle_identity(run, replace(config, selfplay=replace(config.selfplay, frame="compact")))
     assert ("with selfplay.frame=short" in sentence) is told and bool(sentence) is told
+
+
+@pytest.mark.parametrize("by", ["a frame that moved", "a lost record", "an earlier version"])
+def test_the_record_of_another_export_in_the_place_of_a_moved_model_is_not_the_runs(
+    run: RunDir, tmp_path: Path, by: str
+) -> None:
+    """It was copied into the run with the next change, or read there: the card of its export named the other model's runs."""
+
+    def export(folder: Path, name: str, *, noise: bool) -> None:
+        copy_of_tiny(folder, noise=noise)
+        (folder / "azr.json").write_text(json.dumps({"run": name, "step": 3, "base_model": "b"}))
+
+    model, moved, frame = tmp_path / "exported", tmp_path / "moved", tmp_path / "frame"
+    export(model, "own", noise=False)
+    shutil.copytree(PROJECT / "azr" / "prompts" / "compact", frame)
+    begin(run, f"model.path={model}", f"selfplay.frame={frame}")
+    write_versions(run.attempt(1, 1), collect_versions(str(frame)))
+    copy_identity(run, run.attempt(1, 1))
+    model.rename(moved)
+    export(model, "other", noise=True)
+    if by == "an earlier version":
+        shutil.rmtree(run.base_model)
+        assert earlier_runs(base_records(run)) == []
+    elif by == "a lost record":
+        run.identity.unlink()
+    else:
+        frame = frame.rename(tmp_path / "elsewhere")
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    settle_identity(run, load_config([*place, f"model.path={moved}", f"selfplay.frame={frame}"]).config)
+    assert [made["run"] for made in earlier_runs(base_records(run))] == ["own"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_the_base_is_named_as_peft_finds_it(
     settings = read_config(run.config)
     write_config(run.config, replace(settings, model=replace(settings.model, path=str(moved))))
     content = hash_model(moved)
-    write_identity(run, replace(RunIdentity.of(settings, moved, content), model=began))
+    write_identity(run, replace(RunIdentity.of(settings, moved, content), model=began), moved)
     changed = "Changed since the latest start: train.control shuffled_rewards -> none."
     append_jsonl(run.incidents, [{"kind": "settings", "cause": changed, "cycle": 1, "attempt": 1}])
     said: list[str] = []

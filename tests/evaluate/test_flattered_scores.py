@@ -127,7 +127,7 @@ def test_a_model_of_a_run_that_is_not_named_may_have_been_trained_on_the_tasks(t
     model = ModelSource("mine", "hash", folder=exported(tmp_path / "of-tiny", "tiny", **alone))
     beside = ModelSource("tiny@0", "hash", folder=tmp_path / "nowhere", run=run)
     assert trained_elsewhere([beside, model])[1] == [], "its tasks are counted"
-    write_identity(run, RunIdentity.of(Config(), tmp_path / "nowhere", ModelHash("1" * 32, "")))
+    write_identity(run, RunIdentity.of(Config(), tmp_path / "nowhere", ModelHash("1" * 32, "")), tmp_path)
     assert trained_elsewhere([beside, model])[1], "another one of that name"
 
 
@@ -162,7 +162,7 @@ def test_tasks_that_an_exported_model_was_trained_on_are_counted_without_its_run
     said = judged(run, f"probes={run.probes / 'probes.jsonl'}", tmp_path / "brought")
     assert counted in said and "tiny@0 comes out of the run a: tasks" in said
 
-    write_identity(run, identify(read_config(run.config)))
+    write_identity(run, identify(read_config(run.config)), model)
     programs, _ = recorded_programs(model)
     model.rename(tmp_path / "elsewhere")
     assert recorded_programs(base_records(run)) == (programs, ["a"])

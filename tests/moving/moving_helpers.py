@@ -45,7 +45,7 @@ def make_run(
         ]
     ).config
     write_config(run.config, config)
-    write_identity(run, RunIdentity.of(config, model, hash_model(model)))
+    write_identity(run, RunIdentity.of(config, model, hash_model(model)), model)
     for step in range(1, max(steps) + 1):
         append_metrics(run, MetricsRecord(step, 1, 1, float(step), {"train/entropy": 0.5}))
     save_state(

@@ -216,7 +216,7 @@ def test_a_run_that_another_program_began_does_not_go_on_with_one(resaved: Path,
     run.root.mkdir()
     config = load_config(["recipe=cpu_tiny", f"model.path={resaved}"]).config
     run.config.write_text(to_yaml(config))
-    write_identity(run, identify(config))
+    write_identity(run, identify(config), resaved)
     with pytest.raises(ModelError, match=r"does not read tokenizer\.json as it is written"):
         checked_verl_config(run, "cpu")
 
