@@ -32,7 +32,13 @@ from azr.evaluate.prompt_format import PromptFormat, modelfile, prompt_format_of
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import require_new_folder, write_model_folder
-from azr.models.exported import EXPORT_RECORD, earlier_runs, record_programs, recorded_programs
+from azr.models.exported import (
+    EXPORT_RECORD,
+    earlier_runs,
+    frame_taken_along,
+    record_programs,
+    recorded_programs,
+)
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_alike, asked_otherwise
@@ -110,6 +116,7 @@ def _export(
     records, since = _asked_alike(run, checkpoint)
     best = config.campaign.best_metric
     choice = {item.step for item in read_metrics(run) if item.step and best in item.values}
+    frame = frame_taken_along(config.selfplay.frame, unchecked)
     record: dict[str, Any] = {
         "format": 1,
         "run": run.root.name,
@@ -122,7 +129,7 @@ def _export(
         ],
         "picked": options.step == "best" and len(choice) > 1,
         "weights": options.dtype,
-        "ask": ask_record(config),
+        "ask": ask_record(replace(config, selfplay=replace(config.selfplay, frame=frame))),
         "recorded": probe_scores(run, checkpoint.step),
         **how_trained(run, checkpoint.step, config),
     }

@@ -11,6 +11,7 @@ from azr.config import Config
 from azr.config.yaml_files import yaml_text
 from azr.evaluate.prompt_format import PromptFormat, snippet
 from azr.evaluate.texts import filled
+from azr.models.exported import FRAME_FOLDER
 from azr.models.hub import HubName
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import control_words, solver_alone_words
@@ -69,6 +70,9 @@ def model_card(
         front=yaml_text(front),
         name=name,
         base=base,
+        own_frame=f"a prompt frame of its own (`{FRAME_FOLDER}`)"
+        if record["ask"]["frame"] == FRAME_FOLDER
+        else "",
         proposed=proposed,
         alone=solver_alone_words(alone, record["step"]),
         control=min(under) if len(under) == 1 else "none",

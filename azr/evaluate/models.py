@@ -27,7 +27,7 @@ from azr.config.sandbox import Limits, SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
-from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD
+from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD, frame_of
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.models.weights_check import refuse_unclean_merge
@@ -292,7 +292,7 @@ def _configured(source: ModelSource, config: Config) -> ModelSource:
 def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> ModelSource:
     try:
         ask = record["ask"]
-        game = {**ask.get("selfplay", {}), "frame": str(ask["frame"])}
+        game = {**ask.get("selfplay", {}), "frame": frame_of(folder, str(ask["frame"]))}
         limits = from_json(Limits, ask.get("sandbox_limits", {}), folder / EXPORT_RECORD)
         return replace(
             source,

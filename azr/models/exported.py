@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import DataError
+from azr.prompts import SHIPPED_FRAMES, frame_files, frame_hash
 from azr.system.files import read_json, write_bytes_atomic, write_json_atomic
 
 EXPORT_RECORD = "azr.json"
 """In an exported folder: how the model was trained to be asked, and what it scored."""
 TRAINED_RECORD = "azr_trained.json"
 """There too: fingerprints of the programs that it was trained on, by which such tasks are recognised on any machine."""
+FRAME_FOLDER = "azr_frame"
+"""There too, where it was trained in a prompt frame of the user's own: that frame."""
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -64,13 +67,28 @@ def copy_records(folder: Path, copy: Path) -> None:
             write_bytes_atomic(copy / name, (folder / name).read_bytes())
 
 
+def frame_taken_along(frame: str, folder: Path) -> str:
+    """What an exported model's record calls the frame that it was trained in: a shipped one by its name. One of the user's own is
+    copied into the model's ``folder``, because its path is nobody else's business, and leads nowhere on another machine."""
+    if frame in SHIPPED_FRAMES:
+        return frame
+    for path in frame_files(frame):
+        write_bytes_atomic(folder / FRAME_FOLDER / path.name, path.read_bytes())
+    return FRAME_FOLDER if (folder / FRAME_FOLDER).is_dir() else Path(frame).name
+
+
+def frame_of(folder: Path, recorded: str) -> str:
+    """What ``selfplay.frame`` has to be for an exported model whose record calls its frame so."""
+    return str(folder / FRAME_FOLDER) if recorded == FRAME_FOLDER else recorded
+
+
 def trained_in_another_frame(folder: Path, frame: str) -> str:
     """For a run that begins from a model and asks in ``frame``: that the model was trained in another one; else empty."""
     if not earlier_runs(folder):
         return ""
     ask = read_json(folder / EXPORT_RECORD).get("ask")
-    trained = ask.get("frame", frame) if isinstance(ask, dict) else frame
-    if trained == frame:
+    trained = frame_of(folder, str(ask.get("frame", frame))) if isinstance(ask, dict) else frame
+    if trained == frame or frame_hash(trained) == frame_hash(frame):
         return ""
     return (
         f"The model was trained in the prompt frame {trained} ({folder / EXPORT_RECORD}) and is asked in {frame} now, in which it "

@@ -103,8 +103,12 @@ class Frame:
 
 def frame_hash(name: str) -> str:
     """Hash of the files of a frame's own folder; of none where it is gone."""
-    files = sorted(_folder_of(name).glob("*.j*"))  # frame.json and *.jinja
-    return json_hash([[path.name, path.read_bytes().hex()] for path in files], 12)
+    return json_hash([[path.name, path.read_bytes().hex()] for path in frame_files(name)], 12)
+
+
+def frame_files(name: str) -> list[Path]:
+    """``frame.json`` and the templates of a frame's own folder; none where it is gone."""
+    return sorted(_folder_of(name).glob("*.j*"))
 
 
 def _folder_of(name: str) -> Path:

@@ -48,7 +48,8 @@ from azr.evaluate.weights import (
     require_new_folder,
     write_model_folder,
 )
-from azr.models.exported import recorded_programs
+from azr.models.exported import recorded_programs, trained_in_another_frame
+from azr.prompts import load_frame
 from azr.run.checkpoints import read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
@@ -249,6 +250,41 @@ def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_
         300,
         48,
         "float32",
+    )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_prompt_frame_of_the_users_own_goes_along_without_its_path(
+    tmp_path: Path, *, is_there: bool
+) -> None:
+    """azr.json and the card named a folder of the user's home, and nobody could ask the model on another machine."""
+    frame = tmp_path / "home" / "mine"
+    shutil.copytree(PROJECT / "azr" / "prompts" / "compact", frame)
+    (frame / "notes.txt").write_text("private")
+    run = make_run(tmp_path, selfplay={"frame": str(frame)})
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    if not is_there:
+        frame.rename(tmp_path / "elsewhere")
+    folder = export_model(run, tmp_path / "out", UNCHECKED, quiet)
+    assert str(tmp_path) not in "".join(
+        (folder / name).read_text() for name in ("azr.json", "README.md", "azr_trained.json")
+    )
+    if not is_there:
+        assert json.loads((folder / "azr.json").read_text())["ask"]["frame"] == "mine"
+        return
+    shutil.rmtree(frame)
+    moved = folder.rename(tmp_path / "another machine")
+    source = resolve(str(moved))
+    assert (
+        source.selfplay.frame == str(moved / "azr_frame") and not (moved / "azr_frame" / "notes.txt").exists()
+    )
+    assert load_frame(source.selfplay.frame).wrap("x") == load_frame("compact").wrap("x")
+    assert trained_in_another_frame(moved, "compact") == "", "the same files"
+    assert f"selfplay.frame={moved / 'azr_frame'}" in trained_in_another_frame(moved, "paper")
+    assert (
+        "It was trained with a prompt frame of its own (`azr_frame`), prompts"
+        in (moved / "README.md").read_text()
     )
 
 
