@@ -9,6 +9,8 @@ that stand in the thought before them, letter by letter but for blanks and the k
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import sys

@@ -12,6 +12,8 @@ them goes through the sandbox afterwards, timed apart. Exit status 1 if a requir
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import os

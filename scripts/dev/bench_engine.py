@@ -11,6 +11,8 @@ costliest kernels and host operations of a short wave of full size.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import os

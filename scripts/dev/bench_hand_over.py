@@ -9,6 +9,8 @@ files are written. The run lies in a new folder in ``--folder`` and is deleted a
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import json

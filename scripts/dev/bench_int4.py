@@ -9,6 +9,8 @@ take back at any time, and the relative error of the weights.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import os

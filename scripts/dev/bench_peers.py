@@ -20,6 +20,8 @@ with an earlier JSON, as ``bench_step.py`` does.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import json

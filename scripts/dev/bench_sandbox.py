@@ -8,6 +8,8 @@ machine's load, which is printed too.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import concurrent.futures
 import os

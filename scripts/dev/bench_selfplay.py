@@ -10,6 +10,8 @@ saved by the cache.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import asyncio
 import json

@@ -12,6 +12,8 @@ recorded runs.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import sys
 from collections.abc import Callable, Sequence

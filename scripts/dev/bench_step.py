@@ -27,6 +27,8 @@ the first's.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import json

@@ -13,6 +13,8 @@ what the way before left behind is in the peak of the next.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import os

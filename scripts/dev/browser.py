@@ -9,6 +9,8 @@ expression and take a picture. Every wait has a limit, and the browser dies with
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import base64
 import json
 import os

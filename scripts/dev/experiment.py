@@ -16,6 +16,8 @@ command goes on where it was interrupted.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import io

@@ -10,6 +10,8 @@ card of that size.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import subprocess

@@ -6,6 +6,8 @@ divergence between the two, on Python code of the standard library.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import heapq
 import json

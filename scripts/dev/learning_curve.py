@@ -17,6 +17,8 @@ accuracy given a valid format apart), docs/learning_curve.png, and prints paired
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import csv
 import io

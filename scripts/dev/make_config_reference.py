@@ -7,6 +7,8 @@ Keys, types and defaults come from the dataclasses in azr/config, meanings from 
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import ast
 import dataclasses

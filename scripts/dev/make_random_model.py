@@ -12,6 +12,8 @@ the trainer. Runs on a GPU or a CPU.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import math

@@ -6,6 +6,8 @@ shows it.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import io
 import re

@@ -12,6 +12,8 @@ processes.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import ast
 import importlib

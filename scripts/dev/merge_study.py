@@ -17,6 +17,8 @@ adapters merged into the base, rounded stochastically and to nearest. Columns:
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import copy
 from typing import Any

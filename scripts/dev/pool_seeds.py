@@ -14,6 +14,8 @@ the seeds may be of different experiments and models.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import json

@@ -14,6 +14,8 @@ prompt, response and verdict goes to ``--out`` (JSON lines).
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import asyncio
 import os

@@ -10,6 +10,8 @@ task that it resembles (``azr.selfplay.repetition``), and the share whose progra
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import re
 import sys

@@ -9,6 +9,8 @@ Prints the mean difference in nats of 300 drawn tokens after 600: of a source fi
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 from pathlib import Path
 

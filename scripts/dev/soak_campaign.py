@@ -13,6 +13,8 @@ again. Exit status 0: done by itself, and everything adds up.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import json

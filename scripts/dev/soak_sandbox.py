@@ -5,6 +5,8 @@ python scripts/dev/soak_sandbox.py [COUNT]
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import gc
 import math

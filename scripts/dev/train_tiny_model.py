@@ -12,6 +12,8 @@ through the sandbox.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import math

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import os
 import shutil
 import statistics

@@ -15,6 +15,9 @@ that asks it.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
+import argparse
 import json
 import os
 import sys
@@ -413,6 +416,12 @@ def explaining_runner(settings: Settings) -> Any:
 
 
 def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="run directory")
+    parser.parse_args(arguments)
+    if VARIABLE not in os.environ:
+        parser.error("started by update_worker.py, or by bench_step.py --explain-update")
+
     from azr.train import __main__ as trainer
 
     settings = Settings(**json.loads(os.environ[VARIABLE]))

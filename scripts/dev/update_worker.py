@@ -10,6 +10,8 @@ What the step has besides (advantages to the queue, columns from it, Ray) is 0 i
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import json
 import os

@@ -12,6 +12,8 @@ often the change between them is seen.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import sys
 from collections.abc import Sequence

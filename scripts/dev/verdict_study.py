@@ -13,6 +13,8 @@ is continued. Writes OUT/result.json and OUT/table.md.
 
 from __future__ import annotations
 
+import _project  # noqa: F401
+
 import argparse
 import contextlib
 import os
