@@ -17,6 +17,7 @@ from azr.commands import command
 from azr.system.cards import AFTER_SUSPEND
 from azr.system.imports import loader_advice
 from azr.system.tracebacks import ANSI, Raised, root_cause
+from azr.train.engine_start import FREED, NO_ROOM
 
 
 class FaultKind(str, Enum):
@@ -48,14 +49,13 @@ _LOADERS = {
 """Functions that read a model; what is raised below them is the model's fault, if it is not a fault of another kind."""
 
 _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
-    (FaultKind.PASSING, r"Error in memory profiling|RPC error: Deadline"),
+    (FaultKind.PASSING, rf"{FREED}|RPC error: Deadline"),
     (FaultKind.NO_RAY, r"timed out during startup|GCS has become overloaded"),
     # the driver's own look at the disk decides
     (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),
     (
         FaultKind.MEMORY,
-        r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|No available memory for the cache blocks|CUDNN_STATUS_ALLOC_FAILED"
-        r"|less than desired GPU memory utilization|Bus error",
+        rf"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|CUDNN_STATUS_ALLOC_FAILED|Bus error|{NO_ROOM}",
     ),
     # before the card: Triton's command line names libcuda.so
     (FaultKind.COMPILER, r"Failed to find C compiler|Command '\['[^']*(gcc|clang|cc)\b"),
@@ -129,8 +129,9 @@ class Fault:
                 "programs (`top`), and let a firewall or VPN leave 127.0.0.1 alone; then run the same command."
             )
         twice = "The trainer ended twice in the same way before it finished a step"
-        known = "".join(f" ({cause})" for cause in known_causes(self.cause)[:1])
-        return f"{twice}: {shown(self.cause)}{known}. Starting once more would not help."
+        known = known_causes(self.cause)
+        told = f"{known[0]} ({shown(self.cause)})" if known else shown(self.cause)
+        return f"{twice}: {told}. Starting once more would not help."
 
 
 def read_fault(status: int, log: str, reason: str = "") -> Fault:

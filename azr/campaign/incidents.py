@@ -16,6 +16,7 @@ from azr.run.rundir import RunDir
 from azr.system.disks import GIB, free_gib
 from azr.system.files import append_jsonl, read_tail
 from azr.system.tracebacks import Raised, root_cause
+from azr.train.engine_start import why_no_engine
 
 CAUSE_BYTES = 2_000_000
 """Where the cause of an end is looked for; a worker's last words may stand far above the trainer's."""
@@ -38,10 +39,6 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         r"inline_container\.cc.*unexpected pos \d+ vs \d+",
         "a checkpoint could not be written in full: the disk was full, or a quota, a file size limit (ulimit -f) or what "
         "its disk takes (FAT32: 4 GiB a file) was reached",
-    ),
-    (
-        r"Error in memory profiling",
-        "another program changed the card's memory while the engine measured it (harmless; start again)",
     ),
     (r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: CUDA", "the card ran out of memory"),
     (r"no kernel image is available", "the installed kernels do not support this card"),
@@ -89,7 +86,8 @@ def read_incidents(run: RunDir) -> Iterator[Incident]:
 
 def known_causes(text: str) -> list[str]:
     """What people call the errors that stand in ``text``."""
-    return [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
+    engine = why_no_engine(text)
+    return [*filter(None, [engine]), *(cause for pattern, cause in _CAUSES if re.search(pattern, text))]
 
 
 def explain_exit(status: int, log: Path) -> str:

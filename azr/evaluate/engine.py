@@ -37,6 +37,7 @@ from azr.system.hardware import detect, device_for
 from azr.system.hashes import text_hash
 from azr.system.scratch import scratch_folder
 from azr.tasks import Prompt
+from azr.train.engine_start import why_no_engine
 from azr.train.tokens import PromptTokens, load_tokenizer
 
 QUIET_LIMIT_S = 1800.0
@@ -87,11 +88,15 @@ def answer_all(
         if reason:
             raise ModelError(reason)
         if status or missing:
-            said = "\n".join([line for line in read_tail(log) if line.strip()][-15:])
+            lines = [line for line in read_tail(log) if line.strip()]
+            said = "\n".join(lines[-15:])
+            known = why_no_engine(
+                "\n".join(lines), share="--gpu-memory-share", answers="--max-response-tokens"
+            )
+            told = known or "if it says out of memory, lower --gpu-memory-share or --max-sequences"
             raise ModelError(
-                f"the engine ended with {_status(status)} and {missing} answers missing. The answers so far are kept; run the same command "
-                "to continue. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
-                f"({log}):\n{said}"
+                f"the engine ended with {_status(status)} and {missing} answers missing: {told}. The answers so far are kept; the same "
+                f"command continues. The end of what the engine said ({log}):\n{said}"
             )
 
 

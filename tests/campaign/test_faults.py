@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from azr.campaign.state import CampaignState, State, read_state_file
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
 from azr.system.tracebacks import Raised, root_cause
+from azr.train.engine_start import FREED, NO_ROOM
 
 RAY_LOG = """\
 2026-11-27 01:47:26,263	INFO worker.py:2038 -- Started a local Ray instance.
@@ -169,6 +172,44 @@ def test_a_message_that_only_announces_takes_its_next_line() -> None:
 def test_kinds(message: str, kind: FaultKind) -> None:
     log = f'Traceback (most recent call last):\n  File "a.py", line 1, in work\n    call()\n{message}\n'
     assert read_fault(1, log).kind is kind
+
+
+FULL = [
+    ("Free memory on device cuda:0 (5.1/15.92 GiB) on startup is less than desired GPU memory utilization (0.35, 5.57 GiB). Decrease",
+     "close what else uses it (`nvidia-smi`), or lower rollout.gpu_memory_share by 0.05 (ValueError: Free memory on"),
+    ("No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine",
+     "or raise rollout.gpu_memory_share by 0.05 (ValueError: No available"),
+    ("To serve at least one request with the model's max seq len (4096), (0.5 GiB KV cache is needed, which is larger than the available",
+     "raise rollout.gpu_memory_share by 0.05, or lower rollout.max_response_tokens (ValueError: To serve"),
+    ("Available memory on node 0 (1.0/15.0 GiB) on kv cache allocation is less than requested memory for kv (2.0 GiB)",
+     "close programs (`free -h`), or lower rollout.cpu_kv_cache_gib (ValueError: Available"),
+]  # fmt: skip
+"""Of vLLM 0.24's start; the third was any error, and the advice named only vLLM's own options."""
+
+
+@pytest.mark.parametrize(("message", "told"), FULL)
+def test_an_engine_without_room_names_our_settings(message: str, told: str) -> None:
+    log = f'Traceback (most recent call last):\n  File "a.py", line 1, in work\n    call()\nValueError: {message}\n'
+    fault = read_fault(1, log)
+    assert fault.kind is FaultKind.MEMORY and told in fault.sentence("m")
+
+
+def test_memory_that_another_program_gives_back_while_the_engine_measures_is_tried_again() -> None:
+    """A browser was closed."""
+    message = "AssertionError: Error in memory profiling. Initial free memory 9.1 GiB, current free memory 10.2 GiB. This"
+    fault = read_fault(
+        1, f'Traceback (most recent call last):\n  File "a.py", line 1, in work\n    call()\n{message}\n'
+    )
+    assert fault.kind is FaultKind.PASSING and not fault.final(fault.signature, has_trained=False)
+
+
+def test_the_installed_engine_says_it_in_these_words() -> None:
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / "v1"
+    files = ("worker/gpu_worker.py", "worker/cpu_worker.py", "worker/utils.py", "core/kv_cache_utils.py")
+    text = re.sub(r'"\s*f?"', "", "".join((folder / name).read_text() for name in files))  # joins literals
+    assert [words for words in (*NO_ROOM.split("|"), FREED) if words not in text] == []
 
 
 def test_what_is_raised_while_a_model_is_read_is_the_model() -> None:
@@ -383,7 +424,7 @@ def test_a_trainer_killed_at_every_start_is_tried_as_often_as_configured(run: Ru
 
 def test_a_worker_that_a_full_shared_memory_ended(run: RunDir) -> None:
     state = finish(run, 1, [{"kind": "bus", "step": 0}])
-    assert "Bus error (shared memory is full (/dev/shm" in state.sentence, (
+    assert "shared memory is full (/dev/shm" in state.sentence and "Bus error). Starting" in state.sentence, (
         "what the log says, not that an actor died"
     )
     assert kinds(run) == ["crash", "failed"]

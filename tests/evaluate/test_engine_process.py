@@ -112,13 +112,14 @@ def test_a_model_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
 def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _stand_in(monkeypatch, tmp_path, "import sys\nsys.exit('no room on the card')")
+    _stand_in(monkeypatch, tmp_path, "import sys\nsys.exit('No available memory for the cache blocks')")
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
     work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y"), store)])]
     with pytest.raises(ModelError, match="status 1 and 2 answers missing") as caught:
         answer_all(work)
-    assert "no room on the card" in str(caught.value).partition("engine.log")[2]
+    assert "or raise --gpu-memory-share by 0.05. The answers so far are kept" in str(caught.value)
+    assert "No available memory" in str(caught.value).partition("engine.log")[2]
     _stand_in(
         monkeypatch,
         tmp_path,
