@@ -33,27 +33,39 @@ def raise_limits(say: Callable[[str], None]) -> None:
     Raises:
         ConfigError: a hard limit is too low for any run.
     """
-    _allow_open_files()
+    if (files := _raised(resource.RLIMIT_NOFILE, FILES_WANTED)) < FILES_NEEDED:
+        raise ConfigError(
+            f"a process may open {files} files here, and a run needs {FILES_NEEDED}; raise the hard limit "
+            "(`ulimit -Hn` says it; /etc/security/limits.conf, LimitNOFILE= of a service, --ulimit nofile= of a container)"
+        )
     for which in JUDGED_LATER:
-        hard = resource.getrlimit(which)[1]
-        resource.setrlimit(which, (hard, hard))
-    _allow_addresses(resource.RLIMIT_AS, "-v", ADDRESSES_NEEDED)
-    _allow_addresses(resource.RLIMIT_DATA, "-d", DATA_NEEDED)
-    _allow_processor_time(say)
+        _raised(which)
+    # libraries reserve much more of the address space, and of its private part, than they use
+    for which, option, needed in (
+        (resource.RLIMIT_AS, "-v", ADDRESSES_NEEDED),
+        (resource.RLIMIT_DATA, "-d", DATA_NEEDED),
+    ):
+        if (hard := _raised(which)) < needed:
+            raise ConfigError(
+                f"a process may address {hard / 2**30:.1f} GiB here, and a run's processes reserve {needed >> 30} GiB or more, "
+                f"most of which they never use; lift the limit (`ulimit {option} unlimited`; of a batch system, h_vmem or pvmem)"
+            )
+    if (seconds := _raised(resource.RLIMIT_CPU)) < math.inf:
+        say(
+            f"A process may compute for {seconds / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run "
+            "then goes on from its last checkpoint. Lift the limit for a longer run."
+        )
     _allow_stack(say)
 
 
-def _allow_open_files() -> None:
-    """Raises the soft limit of this process and its children as far as the hard one allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    reachable = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-    if reachable < FILES_NEEDED:
-        raise ConfigError(
-            f"a process may open {hard} files here, and a run needs {FILES_NEEDED}; raise the hard limit "
-            "(`ulimit -Hn` says it; /etc/security/limits.conf, LimitNOFILE= of a service, --ulimit nofile= of a container)"
-        )
+def _raised(which: int, wanted: float = math.inf) -> float:
+    """Raises a soft limit to ``wanted``, as far as the hard one allows, and returns the hard one; infinite for none."""
+    soft, hard = resource.getrlimit(which)
+    most = math.inf if hard == resource.RLIM_INFINITY else hard
+    reachable = min(wanted, most)
     if soft != resource.RLIM_INFINITY and soft < reachable:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+        resource.setrlimit(which, (hard if reachable == most else int(reachable), hard))
+    return most
 
 
 def file_size_gib() -> float:
@@ -62,42 +74,15 @@ def file_size_gib() -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit / 2**30
 
 
-def _allow_addresses(which: int, option: str, needed: int) -> None:
-    """As ``_allow_open_files``, for the address space (``ulimit -v``) and its private part (``-d``), of which libraries
-    reserve much more than they use."""
-    soft, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise ConfigError(
-            f"a process may address {hard / 2**30:.1f} GiB here, and a run's processes reserve {needed >> 30} GiB or more, "
-            f"most of which they never use; lift the limit (`ulimit {option} unlimited`; of a batch system, h_vmem or pvmem)"
-        )
-    if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(which, (hard, hard))
-
-
-def _allow_processor_time(say: Callable[[str], None]) -> None:
-    """Raises the soft limit of ``ulimit -t``, which ends a process after so many seconds of computing, as far as the
-    hard one allows; says what is left."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
-    if hard != resource.RLIM_INFINITY:
-        say(
-            f"A process may compute for {hard / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run "
-            "then goes on from its last checkpoint. Lift the limit for a longer run."
-        )
-
-
 def _allow_stack(say: Callable[[str], None]) -> None:
-    """Raises ``ulimit -s`` to what is usual, as far as this user may. The sandbox judges programs with it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    if hard != resource.RLIM_INFINITY and hard < STACK_BYTES:
-        try:
-            resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, STACK_BYTES))
-        except (ValueError, OSError):  # only root may
-            say(
-                f"A process has a stack of {hard >> 10} KiB here (ulimit -s), so programs that need a deeper one count as crashed; "
-                f"`ulimit -s {STACK_BYTES >> 10}` in a new shell, before the run"
-            )
-    elif soft != resource.RLIM_INFINITY and soft < STACK_BYTES:
-        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, hard))
+    """To what is usual, as far as this user may. The sandbox judges programs with it."""
+    hard = _raised(resource.RLIMIT_STACK, STACK_BYTES)
+    if hard >= STACK_BYTES:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, STACK_BYTES))
+    except (ValueError, OSError):  # only root may
+        say(
+            f"A process has a stack of {int(hard) >> 10} KiB here (ulimit -s), so programs that need a deeper one count as crashed; "
+            f"`ulimit -s {STACK_BYTES >> 10}` in a new shell, before the run"
+        )
