@@ -150,11 +150,14 @@ def lora_alpha(checkpoint: Checkpoint) -> float:
     Raises:
         CheckpointError: the checkpoint does not say.
     """
-    file = checkpoint.path / "actor" / "lora_train_meta.json"
+    return _number_in(checkpoint.path / "actor" / "lora_train_meta.json", "lora_alpha")
+
+
+def _number_in(file: Path, key: str) -> float:
     try:
-        return float(read_json(file)["lora_alpha"])
+        return float(read_json(file)[key])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} does not say lora_alpha: {error!r}") from error
+        raise CheckpointError(f"{file} does not say {key}: {error!r}") from error
 
 
 def _saved_state(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -166,7 +169,7 @@ def _saved_state(checkpoint: Checkpoint) -> dict[str, Any]:
     from torch.distributed.tensor import DTensor
 
     actor = checkpoint.path / "actor"
-    ranks = _world_size(actor)
+    ranks = int(_number_in(actor / "fsdp_config.json", "world_size"))
     is_plain = ranks == 1
 
     def load(rank: int) -> dict[str, Any]:
@@ -193,15 +196,6 @@ def _saved_state(checkpoint: Checkpoint) -> dict[str, Any]:
     row = next((mesh.shape[-1] for mesh in meshes), 1)
     shards = [first, *(load(rank) for rank in range(1, row))]
     return {name: _joined(actor, name, [shard.pop(name) for shard in shards]) for name in list(first)}
-
-
-def _world_size(actor: Path) -> int:
-    try:
-        return int(read_json(actor / "fsdp_config.json")["world_size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{actor / 'fsdp_config.json'} does not say how many ranks saved: {error!r}"
-        ) from error
 
 
 def _joined(actor: Path, name: str, parts: list[Any]) -> Any:

@@ -235,7 +235,7 @@ def damaged_checkpoints(run: RunDir, *, after: int = -1, hashes: bool = True) ->
     """A sentence for each checkpoint of a step above ``after`` that is damaged, for whoever takes another one;
     ``hashes`` as in ``checkpoint_problems``."""
     sentences = []
-    for path in sorted(_step_folders(run)):
+    for path in _step_folders(run):
         if int(path.name.removeprefix("step_")) <= after:
             continue
         if problems := checkpoint_problems(path, hashes=hashes):
@@ -260,7 +260,7 @@ def repair_checkpoints(run: RunDir) -> list[str]:
         elif path.name.startswith(".tmp-"):
             sentences.append(f"Removed {path.name}, a checkpoint whose saving was interrupted.")
     newest: int | None = None
-    for path in sorted(_step_folders(run), reverse=True):
+    for path in reversed(_step_folders(run)):
         problems = checkpoint_problems(path, hashes=newest is None)
         if not problems and newest is None:
             newest = int(_STEP_NAME.fullmatch(path.name)[1])  # type: ignore[index]
@@ -356,16 +356,16 @@ def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float) -> flo
     return needed
 
 
+def _what_is_there(run: RunDir) -> list[Path]:
+    return sorted(run.checkpoints.iterdir()) if run.checkpoints.is_dir() else []
+
+
 def _step_folders(run: RunDir) -> list[Path]:
-    if not run.checkpoints.is_dir():
-        return []
-    return [path for path in run.checkpoints.iterdir() if _STEP_NAME.fullmatch(path.name) and path.is_dir()]
+    return [path for path in _what_is_there(run) if _STEP_NAME.fullmatch(path.name) and path.is_dir()]
 
 
 def _debris(run: RunDir) -> list[Path]:
-    if not run.checkpoints.is_dir():
-        return []
-    return sorted(path for path in run.checkpoints.iterdir() if path.name.startswith(_DEBRIS_PREFIXES))
+    return [path for path in _what_is_there(run) if path.name.startswith(_DEBRIS_PREFIXES)]
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -66,5 +66,10 @@ def places_of_rows(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray,
         offsets: int64 ``[rows + 1]``, where each row begins and ends.
     """
     lengths = np.diff(offsets)[chosen]
+    return lengths, counted_on(offsets[:-1][chosen], lengths)
+
+
+def counted_on(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """From each start on so many numbers, one row after the other: of 5, 9 and 2, 3 are 5, 6, 9, 10, 11. All int64."""
     before = lengths.cumsum() - lengths
-    return lengths, np.arange(lengths.sum()) + np.repeat(offsets[:-1][chosen] - before, lengths)
+    return np.arange(lengths.sum()) + np.repeat(starts - before, lengths)

@@ -27,7 +27,7 @@ from verl.workers.utils.losses import ppo_loss
 
 from azr.train.kernels.attention import longest_rounded
 from azr.train.patches.masking import no_search_for_boundaries
-from azr.train.patches.rows import is_jagged, places_of_rows
+from azr.train.patches.rows import counted_on, is_jagged, places_of_rows
 
 logger = logging.getLogger(__name__)
 
@@ -213,9 +213,7 @@ def response_places(lengths: np.ndarray, responses: np.ndarray) -> np.ndarray:
         lengths, responses: int64 ``[N]``, tokens of each sequence and of its response.
     """
     first = lengths.cumsum() - responses - 1  # [N] the place that predicts a response's first token
-    # [N] from a token's number among all response tokens to its place in the packed row
-    shift = first - (responses.cumsum() - responses)
-    return np.arange(responses.sum()) + np.repeat(shift, responses)
+    return counted_on(first, responses)
 
 
 def scored(module: Any, micro_batch: MicroBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
