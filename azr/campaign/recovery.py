@@ -19,7 +19,8 @@ from azr.campaign.state import CampaignState, State, load_state, save_state
 from azr.campaign.trainer_process import end_leftovers, recorded_run_id
 from azr.config.campaign import CampaignConfig
 from azr.errors import RunError
-from azr.run.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
+from azr.run.checkpoint_store import reject_checkpoints_after, repair_checkpoints
+from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
 from azr.system.files import write_bytes_atomic

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from azr.campaign.context import Context
 from azr.campaign.parts import Judgement
-from azr.run.checkpoints import latest_verified_checkpoint, reject_checkpoints_after
+from azr.run.checkpoint_store import reject_checkpoints_after
+from azr.run.checkpoints import latest_verified_checkpoint
 from azr.wording import counted
 
 

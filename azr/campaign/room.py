@@ -8,7 +8,7 @@ from functools import partial
 from azr.campaign.context import Context
 from azr.campaign.incidents import read_incidents
 from azr.errors import BudgetError
-from azr.run.checkpoints import prune_checkpoints, require_disk_space
+from azr.run.checkpoint_store import prune_checkpoints, require_disk_space
 from azr.run.records import SHRINKING
 
 

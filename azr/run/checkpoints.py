@@ -1,12 +1,6 @@
-"""Checkpoints on disk: published whole or not at all, verified by hash, kept by policy.
+"""Checkpoints on disk, read and verified by hash. ``azr.run.checkpoint_store`` makes and removes them.
 
-The trainer writes into ``staging_dir``; ``publish_checkpoint`` hashes and fsyncs every file, writes
-``manifest.json``, renames the folder to ``step_NNNNNNNN`` and points ``latest.json`` to it. A folder named
-``step_*`` with a manifest whose hashes match is a checkpoint; anything else is debris. ``latest.json`` is for
-people and other tools: the truth is the newest folder that verifies, so a crash between the two renames costs
-nothing.
-
-Deleting goes through a rename to ``.trash-*``, so a half-deleted checkpoint never looks like one.
+A folder named ``step_*`` with a manifest whose hashes match is a checkpoint; anything else is debris.
 
 Reading gigabytes takes longer than anything else that is done with them, so files are read side by side, and a process
 reads none twice that the file system says is unchanged (``_hash_once``). A process that starts reads everything.
@@ -15,30 +9,17 @@ reads none twice that the file system says is unchanged (``_hash_once``). A proc
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import re
-import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from azr.errors import AzrError, BudgetError, CheckpointError, DataError
+from azr.errors import AzrError, CheckpointError, DataError
 from azr.run.rundir import RunDir
-from azr.system.disks import GIB, explain_os_error, free_gib
-from azr.system.files import (
-    file_hash,
-    fsync,
-    fsync_directory,
-    give_links_their_files,
-    make_folder,
-    move_over,
-    read_json,
-    write_json_atomic,
-)
+from azr.system.files import file_hash, read_json
 from azr.system.hashes import json_hash
 
 FORMAT = 1
@@ -47,8 +28,7 @@ THREADS = 8
 """Files that are read at a time; reading and hashing release the interpreter's lock."""
 SETTLED_S = 3.0
 """A file that was changed so shortly before it was read may have been changed again without a newer time stamp."""
-_STEP_NAME = re.compile(r"step_(\d{8,})")
-_DEBRIS_PREFIXES = (".tmp-step_", ".trash-", "damaged-step_", "rejected-step_")
+_STEP_NAME = re.compile(r"step_\d{8,}")
 
 
 @dataclass(frozen=True)
@@ -61,60 +41,6 @@ class Checkpoint:
     unix_s: float
     info: dict[str, Any]
     """What the trainer noted: cycle, attempt, buffer hash ..."""
-
-
-def staging_dir(run: RunDir, step: int) -> Path:
-    """An empty folder to save the checkpoint of ``step`` into; leftovers of a crashed save are removed."""
-    path = run.checkpoints / f".tmp-step_{step:08d}"
-    if path.exists():
-        shutil.rmtree(path)
-    make_folder(path)
-    return path
-
-
-def publish_checkpoint(
-    run: RunDir, step: int, staging: Path, info: dict[str, Any] | None = None
-) -> Checkpoint:
-    """Turns a filled staging folder into the checkpoint of ``step``; durable when it returns.
-
-    Args:
-        info: small JSON values to keep in the manifest (cycle, attempt, buffer hash).
-
-    Raises:
-        CheckpointError: the folder is empty, or the disk is full or read-only; earlier checkpoints are
-            untouched.
-    """
-    target = run.checkpoint(step)
-    if target.exists():
-        if not checkpoint_problems(target):  # this very attempt saved the step already
-            shutil.rmtree(staging)
-            _write_latest(run, step)
-            return read_checkpoint(target)
-        _discard(target)
-    try:
-        paths = _files_in(staging)
-        with ThreadPoolExecutor(THREADS) as writing, ThreadPoolExecutor(THREADS) as reading_back:
-            flushed = writing.map(fsync, paths)
-            hashes = reading_back.map(file_hash, paths)  # what is on its way to the disk is still in memory
-            files = {
-                path.relative_to(staging).as_posix(): {"bytes": path.stat().st_size, "blake2b": digest}
-                for path, digest, _ in zip(paths, hashes, flushed, strict=True)
-            }
-        files.pop(MANIFEST, None)
-        if not files:
-            raise CheckpointError(f"{staging} is empty: the trainer saved nothing for step {step}")
-        manifest = {"format": FORMAT, "step": step, "unix_s": time.time(), "info": info or {}, "files": files}
-        manifest["total_bytes"] = sum(entry["bytes"] for entry in files.values())
-        write_json_atomic(staging / MANIFEST, manifest | {"checksum": json_hash(manifest)})
-        for folder in sorted({path.parent for path in _files_in(staging)}):
-            fsync_directory(folder)
-        move_over(staging, target)
-        fsync_directory(run.checkpoints)
-        _write_latest(run, step)
-    except OSError as error:
-        why = explain_os_error(error, run.checkpoints)
-        raise CheckpointError(f"checkpoint of step {step} could not be written: {why}") from error
-    return read_checkpoint(target)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -192,12 +118,12 @@ def _hash_once(file: Path) -> str:
 def list_checkpoints(run: RunDir) -> list[Checkpoint]:
     """All folders with a sound manifest, oldest step first; contents are not verified."""
     found = []
-    for path in _step_folders(run):
+    for path in step_folders(run):
         try:
             found.append(read_checkpoint(path))
         except CheckpointError:
             continue
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
+    return found
 
 
 def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) -> Checkpoint | None:
@@ -235,176 +161,20 @@ def damaged_checkpoints(run: RunDir, *, after: int = -1, hashes: bool = True) ->
     """A sentence for each checkpoint of a step above ``after`` that is damaged, for whoever takes another one;
     ``hashes`` as in ``checkpoint_problems``."""
     sentences = []
-    for path in _step_folders(run):
-        if int(path.name.removeprefix("step_")) <= after:
-            continue
-        if problems := checkpoint_problems(path, hashes=hashes):
+    for path in step_folders(run):
+        if step_of(path) > after and (problems := checkpoint_problems(path, hashes=hashes)):
             sentences.append(f"{path.name} is damaged and was passed over: {problems[0]}.")
     return sentences
 
 
-def repair_checkpoints(run: RunDir) -> list[str]:
-    """After an unclean end: removes debris, sets damaged checkpoints aside, points ``latest.json`` to the
-    newest sound one.
-
-    The newest sound checkpoint is found by reading it whole; older ones are checked by name and size.
-
-    Returns:
-        a sentence for each thing that was repaired.
-    """
-    sentences = []
-    for path in _debris(run):
-        _remove(path)
-        if path.exists():
-            sentences.append(f"{path} cannot be deleted by this user, and stays. Remove it to free its room.")
-        elif path.name.startswith(".tmp-"):
-            sentences.append(f"Removed {path.name}, a checkpoint whose saving was interrupted.")
-    newest: int | None = None
-    for path in reversed(_step_folders(run)):
-        problems = checkpoint_problems(path, hashes=newest is None)
-        if not problems and newest is None:
-            newest = int(_STEP_NAME.fullmatch(path.name)[1])  # type: ignore[index]
-        if problems:
-            _put_aside(path, "damaged-")
-            sentences.append(f"Set {path.name} aside as damaged: {problems[0]}.")
-    latest = _read_latest(run)
-    if latest != newest:
-        _write_latest(run, newest)
-        before, now = ("none" if step is None else f"step {step}" for step in (latest, newest))
-        sentences.append(f"latest.json pointed to {before}; it now points to {now}.")
-    return sentences
+def step_folders(run: RunDir) -> list[Path]:
+    """The folders that are named like checkpoints, oldest first."""
+    there = run.checkpoints.iterdir() if run.checkpoints.is_dir() else ()
+    return sorted((path for path in there if _STEP_NAME.fullmatch(path.name) and path.is_dir()), key=step_of)
 
 
-def reject_checkpoints_after(run: RunDir, step: int) -> list[int]:
-    """Rollback: takes every checkpoint above ``step`` out of use, newest first. Safe to repeat.
-
-    Raises:
-        CheckpointError: ``step`` itself has no checkpoint; nothing is touched.
-    """
-    if step and not run.checkpoint(step).is_dir():
-        raise CheckpointError(f"cannot roll back to step {step}: {run.checkpoint(step)} does not exist")
-    rejected = []
-    for checkpoint in reversed(list_checkpoints(run)):
-        if checkpoint.step > step:
-            _put_aside(checkpoint.path, "rejected-")
-            rejected.append(checkpoint.step)
-    _write_latest(run, step or None)
-    return rejected
-
-
-def steps_to_delete(
-    steps: Iterable[int], *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()
-) -> list[int]:
-    """The retention policy, pure: all but the last ``keep_last``, every multiple of ``keep_every``, and the
-    protected.
-
-    Args:
-        keep_last: at least 1.
-        keep_every: 0 = none.
-        protected: the best one, the one that a trainer restores now.
-    """
-    ordered = sorted(steps)
-    kept = set(ordered[-max(1, keep_last) :]) | set(protected)
-    return [step for step in ordered if step not in kept and not (keep_every and step % keep_every == 0)]
-
-
-def prune_checkpoints(
-    run: RunDir, *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()
-) -> list[int]:
-    """Deletes what the policy does not keep, after the newest has been read whole and found sound.
-
-    Returns:
-        the deleted steps; none while the newest checkpoint does not verify, so one sound checkpoint always
-        remains.
-    """
-    checkpoints = list_checkpoints(run)
-    doomed = steps_to_delete(
-        (item.step for item in checkpoints), keep_last=keep_last, keep_every=keep_every, protected=protected
-    )
-    if doomed and checkpoint_problems(checkpoints[-1].path):
-        return []
-    for step in doomed:
-        with contextlib.suppress(PermissionError):  # chattr +i, to keep it
-            _discard(run.checkpoint(step))
-    for path in _debris(run):
-        if not path.name.startswith(".tmp-"):  # a save may be under way
-            _remove(path)
-    return [step for step in doomed if not run.checkpoint(step).exists()]
-
-
-def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float) -> float:
-    """Raises unless the next saves fit: each as large as the newest checkpoint; before the first one the
-    margin alone counts (what a run will need is preflight's to say).
-
-    Room is needed for one checkpoint under way beyond those that retention keeps.
-
-    Returns:
-        the GiB that are needed.
-
-    Raises:
-        BudgetError: with what is free, what is needed and what to do.
-    """
-    checkpoints = list_checkpoints(run)
-    size_gib = checkpoints[-1].total_bytes / GIB if checkpoints else 0.0
-    still_to_come = max(1, keep_last + 1 - len(checkpoints))
-    needed, free = size_gib * still_to_come + margin_gib, free_gib(run.checkpoints)
-    if free < needed:
-        raise BudgetError(
-            f"{run.checkpoints}: {free:.2f} GiB free, but {needed:.2f} GiB are needed ({still_to_come} more checkpoints of "
-            f"{size_gib:.2f} GiB and a margin of {margin_gib:.2f} GiB). Free some space, or lower campaign.keep_last."
-        )
-    return needed
-
-
-def _what_is_there(run: RunDir) -> list[Path]:
-    return sorted(run.checkpoints.iterdir()) if run.checkpoints.is_dir() else []
-
-
-def _step_folders(run: RunDir) -> list[Path]:
-    return [path for path in _what_is_there(run) if _STEP_NAME.fullmatch(path.name) and path.is_dir()]
-
-
-def _debris(run: RunDir) -> list[Path]:
-    return [path for path in _what_is_there(run) if path.name.startswith(_DEBRIS_PREFIXES)]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _discard(path: Path) -> None:
-    """Takes a checkpoint out of sight by one rename, then deletes it; one that cannot be renamed by removing its manifest first."""
-    give_links_their_files(path, path.parents[1], path.parent)  # which may be on another disk
-    trash = path.with_name(f".trash-{path.name}")
-    _remove(trash)
-    try:
-        os.replace(path, trash)
-    except OSError:
-        (path / MANIFEST).unlink(missing_ok=True)
-        trash = path
-    _remove(trash)
-
-
-def _put_aside(path: Path, prefix: str) -> None:
-    """Renames a checkpoint, in place of what was put aside under that name before."""
-    give_links_their_files(path, path.parents[1], path.parent)  # which may be on another disk
-    aside = path.with_name(f"{prefix}{path.name}")
-    _remove(aside)
-    try:
-        move_over(path, aside)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.move(path, aside)  # a container's overlay renames no folder of the image's
-
-
-def _remove(path: Path) -> None:
-    """What cannot be deleted now (somebody reads it on NFS, another user's, ``chattr +i``) stays, for the next time."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(PermissionError):
-            path.unlink(missing_ok=True)
+def step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -413,8 +183,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         checksum = manifest.pop("checksum")
         if checksum != json_hash(manifest):
             raise CheckpointError(f"{path / MANIFEST} differs from its own checksum")
-        match = _STEP_NAME.fullmatch(path.name)
-        if match and int(match[1]) != manifest["step"]:
+        if _STEP_NAME.fullmatch(path.name) and step_of(path) != manifest["step"]:
             raise CheckpointError(f"{path} holds the checkpoint of step {manifest['step']}")
         for name in manifest["files"]:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -424,17 +193,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path / MANIFEST} is not a manifest: {error!r}") from error
     return manifest
-
-
-def _write_latest(run: RunDir, step: int | None) -> None:
-    if step is None:
-        run.latest_checkpoint.unlink(missing_ok=True)
-    else:
-        write_json_atomic(run.latest_checkpoint, {"step": step, "path": run.checkpoint(step).name})
-
-
-def _read_latest(run: RunDir) -> int | None:
-    try:
-        return int(read_json(run.latest_checkpoint)["step"])
-    except (DataError, KeyError, TypeError, ValueError):
-        return None

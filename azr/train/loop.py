@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from azr.config import Config
 from azr.errors import CheckpointError
 from azr.run import metric_names as names
-from azr.run.checkpoints import Checkpoint, publish_checkpoint, staging_dir
+from azr.run.checkpoint_store import publish_checkpoint, staging_dir
+from azr.run.checkpoints import Checkpoint
 from azr.run.hand_over import HandOverPart
 from azr.run.protocol import Ending, Phase
 from azr.run.start_record import StartPart

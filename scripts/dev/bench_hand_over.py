@@ -25,11 +25,12 @@ from azr.campaign.default_parts import default_parts
 from azr.campaign.driver import run_campaign
 from azr.config import Config
 from azr.config.load import load_config
-from azr.run.checkpoints import GIB, publish_checkpoint, staging_dir
+from azr.run.checkpoint_store import publish_checkpoint, staging_dir
 from azr.run.hand_over import HandOverPart, read_hand_over
 from azr.run.protocol import Ending, Phase, current_request
 from azr.run.rundir import RunDir
 from azr.run.trainer_link import DriverWatch, TrainerLink
+from azr.system.disks import GIB
 from azr.system.files import append_jsonl, write_text_atomic
 from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Lineage, Task, TaskType

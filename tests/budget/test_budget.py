@@ -20,7 +20,7 @@ from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
 from azr.errors import BudgetError, ConfigError, ModelError
-from azr.run.checkpoints import steps_to_delete
+from azr.run.checkpoint_store import steps_to_delete
 from azr.run.identity import SETTINGS
 from azr.system.hardware import Gpu, Machine
 

@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 from azr.run import trainer_link
-from azr.run.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
+from azr.run.checkpoint_store import publish_checkpoint, staging_dir
+from azr.run.checkpoints import latest_verified_checkpoint
 from azr.run.hand_over import HandOverPart
 from azr.run.protocol import Ending, Phase, current_request
 from azr.run.rundir import RunDir

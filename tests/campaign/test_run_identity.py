@@ -24,7 +24,7 @@ from azr.models import model_hash
 from azr.models.exported import earlier_runs, trained_in_another_frame
 from azr.models.model_hash import hash_model
 from azr.report.versions import collect_versions, write_versions
-from azr.run.checkpoints import publish_checkpoint, staging_dir
+from azr.run.checkpoint_store import publish_checkpoint, staging_dir
 from azr.run.identity import base_records, copy_identity, read_identity
 from azr.run.rundir import RunDir
 from azr.system.hardware import Gpu, Machine

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 from azr.config import Config, from_container
 from azr.config.load import write_config
-from azr.run.checkpoints import publish_checkpoint, staging_dir
+from azr.run.checkpoint_store import publish_checkpoint, staging_dir
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
 from azr.system.files import write_json_atomic

@@ -14,7 +14,7 @@ from azr.campaign.state import CampaignState, State, save_state
 from azr.config.load import load_config, write_config
 from azr.models.model_hash import hash_model
 from azr.moving.archive import MANIFEST
-from azr.run.checkpoints import publish_checkpoint, staging_dir
+from azr.run.checkpoint_store import publish_checkpoint, staging_dir
 from azr.run.identity import RunIdentity, write_identity
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir

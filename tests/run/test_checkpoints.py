@@ -16,19 +16,21 @@ from azr.campaign.incidents import _is_full
 from azr.config import Config
 from azr.errors import BudgetError, CheckpointError
 from azr.run import checkpoints
-from azr.run.checkpoints import (
-    Checkpoint,
-    checkpoint_problems,
-    latest_verified_checkpoint,
-    list_checkpoints,
+from azr.run.checkpoint_store import (
     prune_checkpoints,
     publish_checkpoint,
-    read_checkpoint,
     reject_checkpoints_after,
     repair_checkpoints,
     require_disk_space,
     staging_dir,
     steps_to_delete,
+)
+from azr.run.checkpoints import (
+    Checkpoint,
+    checkpoint_problems,
+    latest_verified_checkpoint,
+    list_checkpoints,
+    read_checkpoint,
 )
 from azr.run.rundir import RunDir
 from azr.system.disks import free_gib
