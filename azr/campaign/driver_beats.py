@@ -56,9 +56,8 @@ class DriverBeats:
     def _beat(self) -> None:
         self._sequence += 1
         with contextlib.suppress(OSError):  # a full disk; beats resume when there is room
-            if (
-                self._run.lock.exists()
-            ):  # else the run's folder has gone, and its disk's empty place stays empty
+            # else the run's folder has gone, and its disk's empty place stays empty
+            if self._run.lock.exists():
                 write_beat(self._run, DriverBeat(time.time(), self._own, self._sequence))
 
 

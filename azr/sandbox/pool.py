@@ -24,7 +24,7 @@ from azr.system.host_memory import host_memory
 _log = logging.getLogger(__name__)
 
 
-class Sandbox:
+class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
     """Runs untrusted programs in confined processes. Thread-safe; one per process is enough.
 
     Raises (from the constructor):
@@ -108,9 +108,6 @@ class Sandbox:
             self._closing = True
         self._wake()
         self._thread.join(timeout=60)
-
-    def __enter__(self) -> Sandbox:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

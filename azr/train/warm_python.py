@@ -82,7 +82,7 @@ SPARE_FD = 600
 """Where received descriptors are put aside before they take their own numbers."""
 
 
-class WarmPython:
+class WarmPython(contextlib.AbstractContextManager["WarmPython"]):
     """The server, seen from the process that starts it. Ends it, and with it every child, on exit."""
 
     def __init__(
@@ -121,9 +121,6 @@ class WarmPython:
         environment = card_fork.importing_environment() if self._for_a_card else None
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener], env=environment)
         self._listener.close()
-
-    def __enter__(self) -> WarmPython:
-        return self
 
     def __exit__(self, *_: Any) -> None:
         self._listener.close()
