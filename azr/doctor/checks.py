@@ -153,11 +153,6 @@ def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) ->
 
 
 def environment_findings(environment: Any) -> Iterator[Finding]:
-    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
-        value = environment.get(name, "")
-        if "expandable_segments:true" in value.replace(" ", "").lower():
-            fix = f"unset {name}; the trainer switches it on and off itself around the engine's pool"
-            yield problem(name, f"{value}: clashes with the engine's sleep mode", fix)
     if environment.get("CUDA_LAUNCH_BLOCKING") == "1":
         seen = "1: every kernel waits for the previous one"
         yield warning("CUDA_LAUNCH_BLOCKING", seen, "unset CUDA_LAUNCH_BLOCKING")

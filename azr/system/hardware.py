@@ -85,6 +85,11 @@ class Machine:
             ) from error
 
 
+def under_wsl() -> bool:
+    release = platform.release().lower()
+    return "microsoft" in release or "wsl" in release
+
+
 def detect() -> Machine:
     """Reads this machine (or the one that ``AZR_MACHINE`` describes).
 
@@ -99,13 +104,12 @@ def detect() -> Machine:
             raise ConfigError(f"AZR_MACHINE={described}: {error}; name a JSON file, or unset it") from error
     found = visible_cards()
     memory = host_memory()
-    release = platform.release().lower()
     return Machine(
         gpus=found.gpus,
         cpu_cores=usable_cores(),
         ram_gib=memory.total / GIB,
         ram_available_gib=memory.available / GIB,
-        is_wsl="microsoft" in release or "wsl" in release,
+        is_wsl=under_wsl(),
         os_name=f"{platform.system()} {platform.release()}",
         gpu_note=found.note,
     )

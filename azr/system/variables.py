@@ -25,6 +25,8 @@ trainer, and with fewer CPUs it waits for its workers in vain."""
 LAUNCHER_VARIABLES = ("TORCHELASTIC_USE_AGENT_STORE",)
 """Set by ``torchrun`` and ``accelerate launch`` for what they start; torch's processes would wait for a store that nobody
 serves."""
+ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""Of torch's memory on a card; guides against a full card set expandable segments there."""
 TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
 _UNWANTED = {
@@ -36,7 +38,7 @@ _UNWANTED = {
         JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
     ),
 }
-_TOOLS = {"VLLM_": "vLLM", "RAY_": "Ray", "TORCH": "torch"}
+_TOOLS = {"VLLM_": "vLLM", "RAY_": "Ray", "TORCH": "torch", "PYTORCH": "torch"}
 """Beginnings of variables' names -> whose they are."""
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Network interfaces through which processes are to find each other. On one machine none has to be named; one that
@@ -53,6 +55,11 @@ def whose(name: str) -> str:
 def unwanted_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that are set and not passed on -> why."""
     found = {name: why for name, why in _UNWANTED.items() if environment.get(name)}
+    for name in ALLOCATOR_VARIABLES:
+        if "expandable_segments:true" in environment.get(name, "").replace(" ", "").lower():
+            found[name] = (
+                "the engine's memory pool takes no expandable segments, and the trainer switches them itself around it"
+            )
     wants_tls = environment.get("RAY_USE_TLS", "").lower() in ("1", "true")
     if wants_tls and not all(os.path.isfile(environment.get(name, "")) for name in TLS_FILES):  # noqa: PTH113
         found["RAY_USE_TLS"] = f"{', '.join(TLS_FILES)} do not name its certificates"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from azr.config.paths import python_path
+from azr.system.hardware import under_wsl
 from azr.system.locks import has_locks
 from azr.system.places import cache_folder, is_shell_safe
 from azr.system.processes import MARKER_VARIABLE
@@ -88,6 +89,9 @@ def engine_environment(device: str, cpu_kv_cache_gib: int) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
     }
+    if device != "cpu" and under_wsl():
+        # its newer runner, which it takes for Llama, Mistral and Qwen3, ends in "UVA is not available" where memory is not pinned
+        variables["VLLM_USE_V2_MODEL_RUNNER"] = "0"
     if device == "cpu":
         variables |= {
             "VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gib),

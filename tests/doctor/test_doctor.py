@@ -195,12 +195,8 @@ def test_too_little_memory_for_wsl_is_told_in_all_places(tmp_path, monkeypatch, 
 
 
 def test_environment():
-    only(
-        doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments: True"}),
-        "unset PYTORCH_CUDA_ALLOC_CONF",
-    )
+    only(doctor.environment_findings({"CUDA_LAUNCH_BLOCKING": "1"}), "unset CUDA_LAUNCH_BLOCKING")
     only(doctor.environment_findings({"PYTHONDONTWRITEBYTECODE": "1"}), "unset PYTHONDONTWRITEBYTECODE")
-    assert not problems(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"}))
 
 
 def test_packages():

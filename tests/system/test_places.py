@@ -76,6 +76,18 @@ def test_what_changes_how_python_or_the_engine_runs_is_not_handed_on(short: Path
     assert name not in environment and prepared(environment) == []
 
 
+@pytest.mark.parametrize("name", ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
+def test_expandable_segments_are_not_handed_on(short: Path, name: str) -> None:
+    """Only the doctor spoke of them; torch: MemPool doesn't currently support expandable_segments."""
+    environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: "expandable_segments: True"})
+    [trouble] = places.troubles(environment)
+    assert trouble.harmless and trouble.subject == "torch" and f"unset {name}" in trouble.fix
+    [sentence] = prepared(environment)
+    assert "the engine's memory pool takes no expandable segments" in sentence and name not in environment
+    environment |= {name: "max_split_size_mb:128,expandable_segments:False"}
+    assert prepared(environment) == [] and name in environment
+
+
 def test_tls_without_certificates_is_not_handed_on(short: Path) -> None:
     """Ray did not start; its log alone said why."""
     environment = environment_of(TMPDIR=str(short), HOME=str(short), RAY_USE_TLS="1")

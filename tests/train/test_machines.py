@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -130,6 +132,33 @@ def test_processes_of_a_cluster_that_was_there_are_told_what_others_inherit(monk
     assert told["VLLM_USE_FLASHINFER_SAMPLER"] == "0" and told["OMP_WAIT_POLICY"] == "PASSIVE"
     assert "HOME" not in told and not any(name.startswith("RAY_") for name in told)
     assert "VERL_PLATFORM" not in environment.worker_environment()
+
+
+@pytest.mark.parametrize(
+    ("release", "device", "users", "told"),
+    [
+        ("6.6.87.2-microsoft-standard-WSL2", "cuda", None, "0"),
+        ("6.6.87.2-microsoft-standard-WSL2", "cuda", "1", "1"),
+        ("6.6.87.2-microsoft-standard-WSL2", "cpu", None, None),
+        ("6.8.0-generic", "cuda", None, None),
+    ],
+)
+def test_the_engines_newer_runner_is_not_taken_under_wsl(release, device, users, told, monkeypatch) -> None:
+    """There memory is not pinned unless vLLM is told to, and a run from Llama, Mistral or Qwen3 ended twice in "UVA is not
+    available"."""
+    name = "VLLM_USE_V2_MODEL_RUNNER"
+    monkeypatch.setattr(os, "environ", {} if users is None else {name: users})
+    monkeypatch.setattr(platform, "release", lambda: release)
+    environment.set_environment(device, 1)
+    assert os.environ.get(name) == told
+
+
+def test_the_installed_engine_reads_that_variable() -> None:
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0])
+    assert "VLLM_USE_V2_MODEL_RUNNER" in (folder / "envs.py").read_text()
+    assert "UVA is not available" in (folder / "v1/worker/gpu/buffer_utils.py").read_text()
 
 
 @pytest.mark.parametrize(
