@@ -56,8 +56,8 @@ class Context:
         """
         if other := other_driver(self.run):
             raise RunMovedError(
-                f"another machine took {self.run.root} over while this one slept or was stopped (its driver there is process {other.pid}), "
-                "so this driver ends, and its trainer with it. To go on here, end the run there first"
+                f"another driver took {self.run.root} over while this one slept or was stopped (process {other.pid}, elsewhere or in a "
+                "container), so this one ends, and its trainer with it. To go on here, end the run there first"
             )
         root, folder = self.run.root, self.state.folder
         if folder is None or self.run.lock.exists() or (root.is_dir() and folder.is_same(FolderId.of(root))):

@@ -38,6 +38,7 @@ class DriverBeats:
         self._thread = threading.Thread(target=self._beat_for_ever, name="driver-beats", daemon=True)
 
     def __enter__(self) -> DriverBeats:
+        self._remove()  # that of a driver that was killed would be another's, where the disk has no room for ours
         self._beat()
         self._thread.start()
         return self
@@ -46,8 +47,11 @@ class DriverBeats:
         self._closing.set()
         self._thread.join(timeout=BEAT_INTERVAL_S)
         if other_driver(self._run) is None:
-            with contextlib.suppress(OSError):
-                self._run.driver_beat.unlink(missing_ok=True)
+            self._remove()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self._run.driver_beat.unlink(missing_ok=True)
 
     def _beat_for_ever(self) -> None:
         while not self._closing.wait(BEAT_INTERVAL_S) and other_driver(self._run) is None:

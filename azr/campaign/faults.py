@@ -55,7 +55,8 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),
     (
         FaultKind.MEMORY,
-        rf"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|CUDNN_STATUS_ALLOC_FAILED|Bus error|{NO_ROOM}",
+        rf"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|CUDNN_STATUS_ALLOC_FAILED|Bus error|NVML_SUCCESS == "
+        rf"|{NO_ROOM}",
     ),
     # before the card: Triton's command line names libcuda.so
     (FaultKind.COMPILER, r"Failed to find C compiler|Command '\['[^']*(gcc|clang|cc)\b"),

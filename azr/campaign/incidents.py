@@ -40,7 +40,15 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "a checkpoint could not be written in full: the disk was full, or a quota, a file size limit (ulimit -f) or what "
         "its disk takes (FAT32: 4 GiB a file) was reached",
     ),
-    (r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: CUDA", "the card ran out of memory"),
+    (
+        r"(?i:CUDA out of memory|CUDA (driver )?error: out of memory)|OutOfMemoryError: CUDA",
+        "the card ran out of memory",
+    ),
+    # what torch asks for the figures of its message
+    (
+        r"NVML_SUCCESS == .*ASSERT FAILED",
+        "the card ran out of memory, and its driver did not say how much was free",
+    ),
     (r"no kernel image is available", "the installed kernels do not support this card"),
     (
         r"InductorError|BackendCompilerFailed|torch\._dynamo\.exc\.|InternalTorchDynamoError",

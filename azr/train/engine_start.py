@@ -1,4 +1,5 @@
-"""Why the generation engine does not start, in words that name what the user can set: vLLM's own advice names vLLM's options."""
+"""Why the generation engine does not start, or does not wake from its sleep, in words that name what the user can set: vLLM's
+own advice names vLLM's options."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def why_no_engine(
     answers: str = "rollout.max_response_tokens",
     cache: str = "rollout.cpu_kv_cache_gib",
 ) -> str:
-    """What an error of vLLM 0.24's start means, and what to do; empty for any other text.
+    """What an error of vLLM 0.24's start, or when it takes its memory again, means, and what to do; empty for any other text.
 
     Args:
         share: what sets the engine's share of the card.
@@ -33,6 +34,8 @@ def why_no_engine(
         f"(`nvidia-smi`), or raise {share} by 0.05",
         r"To serve at least one": "the engine's share of the card has no room for one prompt and its answer; raise "
         f"{share} by 0.05, or lower {answers}",
+        r"CUDA Error: out of memory at \S*cumem": "the card has no room for the engine's share; close what else uses it (`nvidia-smi`), or "
+        f"lower {share} by 0.05",
         r"less than requested memory for kv": "main memory has no room for the engine's cache; close programs (`free -h`)"
         + f", or lower {cache}" * bool(cache),
     }

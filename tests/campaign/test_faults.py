@@ -165,6 +165,14 @@ def test_a_message_that_only_announces_takes_its_next_line() -> None:
         ),
         ("SafetensorError: Error while deserializing header: incomplete metadata", FaultKind.MODEL),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", FaultKind.MEMORY),
+        (
+            "RuntimeError: CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:62",
+            FaultKind.MEMORY,
+        ),
+        (
+            'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/c10/cuda/CUDACachingAllocator.cpp":1154, please report',
+            FaultKind.MEMORY,
+        ),
         ("Exception: The current node timed out during startup", FaultKind.NO_RAY),
         ("IndexError: list index out of range", FaultKind.OTHER),
     ],

@@ -32,6 +32,17 @@ from azr.run.rundir import RunDir
         ),
         (
             1,
+            "RuntimeError: CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:62",
+            "status 1: the card has no room for the engine's share; close what else uses it (`nvidia-smi`), or lower rollout.gpu",
+        ),
+        (1, "RuntimeError: CUDA driver error: out of memory", "the card ran out of memory (Runtime"),
+        (
+            1,
+            'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/c10/cuda/CUDACachingAllocator.cpp":1154, please report',
+            "status 1: the card ran out of memory, and its driver did not say",
+        ),
+        (
+            1,
             "ray.exceptions.ActorDiedError: The actor died",
             "a Ray worker died (ray.exceptions.ActorDiedError: The actor died)",
         ),

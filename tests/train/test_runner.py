@@ -116,6 +116,17 @@ def test_an_engine_that_ran_out_of_memory_is_the_reason_with_its_figures(tmp_pat
     assert f"{FULL} (no agent loop of step 1 came back)" in reason and "expandable" not in reason
 
 
+def test_an_engine_that_does_not_wake_names_its_share(tmp_path):
+    """Another program took memory while it slept; fewer sequences would not help."""
+    log, error = (
+        tmp_path / "trainer.log",
+        "CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:62",
+    )
+    log.write_text(f"{SERVER}{CORE}RuntimeError: {error}\n{DEAD}\n", encoding="utf-8")
+    told = "the card has no room for the engine's share; close what else uses it (`nvidia-smi`), or lower rollout.gpu_memory_share by"
+    assert with_the_engines_words("no answer", log) == f"{told} 0.05: RuntimeError: {error} (no answer)"
+
+
 def test_another_error_of_the_engine_is_told_and_one_of_others_is_not(tmp_path):
     log = tmp_path / "trainer.log"
     assert with_the_engines_words("no answer", log) == "no answer"

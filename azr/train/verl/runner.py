@@ -31,6 +31,7 @@ from azr.selfplay.prompt_room import require_room
 from azr.selfplay.validation import Resembles
 from azr.system.places import without_wildcards
 from azr.system.tracebacks import FULL_CARD, engine_error
+from azr.train.engine_start import why_no_engine
 
 FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 """Trying again gives the same error."""
@@ -94,7 +95,8 @@ def with_the_engines_words(reason: str, log: Path) -> str:
             "lower, and rollout.gpu_memory_share where the card itself is full. "
             f"{words} ({reason})"
         )
-    return f"the generation engine failed: {words} ({reason})" if words else reason
+    known = why_no_engine(words) or "the generation engine failed"
+    return f"{known}: {words} ({reason})" if words else reason
 
 
 def _start(link: TrainerLink, device: str, stack: ExitStack) -> Any:
