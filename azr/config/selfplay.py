@@ -154,6 +154,13 @@ class SelfPlayConfig(Section, place="selfplay"):
     """Taken from the reward of a valid proposal, times the share of the latest 256 programs that are the same exercise by
     the shape of their syntax trees (``data/repetition``). Against a game that drifts into one genre: with 2, a program
     like a quarter of the others loses 0.5; never less than an invalid one gets. 0, as published, pays alike for all."""
+    guesses: NonNegativeInt = 10
+    """Typical inputs tried on the task of each abduction proposal: the most frequent ones, with as many arguments as its
+    own, of the latest 256 abduction tasks. The share of tasks that one of them solves is ``data/guessable``. 0 tries
+    none."""
+    reject_guessable: bool = False
+    """Refuse an abduction proposal that one of ``guesses`` solves, before its difficulty is sampled; it is paid like any
+    other invalid one. Against a game that decays into guessing the usual input. Not tried with real weights yet."""
     partial_proposal_reward: float = 0.0
     """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the
     required inputs and message that it has: 0.4 gives -0.7 for three of four parts. Needs ``usable_inputs``;
@@ -278,6 +285,8 @@ class SelfPlayConfig(Section, place="selfplay"):
                 "selfplay.batch_size=1 leaves each stream one response, which is compared with itself: nothing would be learnt; "
                 "to save memory lower train.micro_batch_tokens"
             )
+        if self.reject_guessable and not self.guesses:
+            yield "selfplay.reject_guessable needs inputs to try; set selfplay.guesses to 1 or more"
         if self.adaptive_samples and self.difficulty_samples < 2:
             yield "selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2"
 

@@ -25,6 +25,9 @@ LOW_NOVELTY = 0.1
 HIGH_REPETITION = 0.1
 """Of the latest programs, those that a new one resembles: 1 % at first and 20 % at the end of the one run that is known to
 have drifted (docs/results.md); 2 to 6 % in six steps of a default run with the bundled model."""
+HIGH_GUESSABLE = 0.5
+"""Abduction tasks that a typical input solves: from a fifth to nearly nine tenths of them in the one run that is known to
+have decayed into guessing."""
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
@@ -100,6 +103,12 @@ def _of_proposals(summary: RunSummary) -> Iterator[str]:
             f"A new program resembles {percent(now, 0)} of the latest ones, and {percent(before, 0)} in the first steps: the tasks drift "
             "into one kind of exercise. Read them in the transcripts. A lower `train.learning_rate` was not seen to do so, and "
             "`selfplay.repetition_penalty=2` is meant against it."
+        )
+    before, now = table.head_mean(names.GUESSABLE, TAIL), table.tail_mean(names.GUESSABLE, TAIL)
+    if before is not None and now is not None and now > max(HIGH_GUESSABLE, 2 * before):
+        yield (
+            f"The usual inputs solve {percent(now, 0)} of the new abduction tasks, and {percent(before, 0)} in the first steps: "
+            "the solver can guess instead of working backwards. `selfplay.reject_guessable=true` is meant against it."
         )
 
 

@@ -218,8 +218,13 @@ def _task_panels(sheet: Sheet, summary: RunSummary, stats: TaskStats) -> list[Pa
         sheet.smooth(
             "Novelty",
             "Share of valid proposals that are not copies, renamed copies or near copies of an existing task; and of the latest "
-            "programs, those that a new one resembles: a rise means that the game drifts into one kind of exercise.",
-            [("novel", names.NOVELTY, 2), ("resembled", names.REPETITION, 5)],
+            "programs, those that a new one resembles: a rise means that the game drifts into one kind of exercise. Guessable: "
+            "of the abduction tasks, those that a typical input of the latest ones solves.",
+            [
+                ("novel", names.NOVELTY, 2),
+                ("resembled", names.REPETITION, 5),
+                ("guessable", names.GUESSABLE, 3),
+            ],
             share=True,
         ),
         _rejection_panel(sheet, summary),

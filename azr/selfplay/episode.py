@@ -19,11 +19,12 @@ from azr.prompts import solve_prompt
 from azr.run.records import from_json
 from azr.sandbox import Sandbox
 from azr.selfplay.grading import Grade, grade
+from azr.selfplay.guessing import solving_guesses
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.validation import LEAKED_EVALUATION, Resembles, validate
+from azr.selfplay.validation import GUESSABLE, LEAKED_EVALUATION, Resembles, validate
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
 MAX_THOUGHT_CHARS = 4000
@@ -128,6 +129,8 @@ class ProposeOutcome(Outcome):
     repetition: float | None = None
     """Share of the latest programs that its own resembles; None until ``azr.selfplay.credit`` has set it, and where the
     program is none of its own."""
+    guessable: bool | None = None
+    """Whether a typical input solves the abduction task; None where there is no verified one, or nothing was tried."""
     samples: tuple[SolveOutcome, ...] = ()
     solved: SolveOutcome | None = None
     """Same-step solving: the solution that fills this row's place in the solve stream."""
@@ -250,6 +253,12 @@ async def play_propose(
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
     response = split_response(completion.text, row.prompt.response_prefix, strict=config.strict_format)
     task = await read_and_validate(row, response, sandbox, config, watch, resembles)
+    guessable: bool | None = None
+    if isinstance(task, Task) and row.guesses:
+        hits = await watch.measure("execute", solving_guesses(task, row.guesses, sandbox, config))
+        guessable = bool(hits)
+        if hits and config.reject_guessable:
+            task = Rejection(GUESSABLE, hits[0][:200])
 
     # Estimate. Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
     difficulty_counts = response.format_ok or not config.format_reward or config.program_filter != "all"
@@ -270,7 +279,7 @@ async def play_propose(
         first = samples[0] if samples and outcome.task else None
         solved = first or await play_solve(row.fallback, generate, sandbox, config)
 
-    return replace(outcome, solved=solved, seconds=watch.seconds)
+    return replace(outcome, guessable=guessable, solved=solved, seconds=watch.seconds)
 
 
 def proposal_outcome(

@@ -23,6 +23,7 @@ from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.composite import choose_composites
 from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
+from azr.selfplay.guessing import typical_inputs
 from azr.selfplay.identity import identity_task
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import draw_example, induction_options, prompt_options
@@ -148,6 +149,7 @@ class SelfPlay:
         fallbacks: Sequence[PromptRow] | None,
     ) -> list[PromptRow]:
         stream = Stream(Role.PROPOSE, kind)
+        guesses = self.guesses() if kind is TaskType.ABDUCTION else ()
         rows = []
         for index in range(self.config.batch_size):
             row = self.propose_row(kind, _row_id(step, stream, index), rng, fits)
@@ -156,7 +158,7 @@ class SelfPlay:
                 composites = choose_composites(row.references, self.config, step, rng)
             if composites and fits(prompt := propose_prompt(kind, row.references, self._options, composites)):
                 row = replace(row, prompt=prompt, composites=composites)
-            rows.append(replace(row, fallback=fallbacks[index]) if fallbacks else row)
+            rows.append(replace(row, guesses=guesses, fallback=fallbacks[index] if fallbacks else None))
         return rows
 
     def propose_row(self, kind: TaskType, row_id: str, rng: np.random.Generator, fits: Fits) -> PromptRow:
@@ -257,6 +259,12 @@ class SelfPlay:
         ]
         latest = sorted(records, key=lambda record: record.step)[-WINDOW:]
         return [own_program(record.task) for record in latest]
+
+    def guesses(self) -> tuple[str, ...]:
+        """The most frequent inputs of the latest ``repetition.WINDOW`` abduction tasks, ``selfplay.guesses`` of each number
+        of arguments."""
+        latest = list(self.buffers[TaskType.ABDUCTION])[-WINDOW:]
+        return typical_inputs((record.task.inputs[0] for record in latest), self.config.guesses)
 
     def accept(
         self,

@@ -83,7 +83,7 @@ async def _grade_abduction(task: Task, solution: str, sandbox: Sandbox, config: 
     result = await sandbox.run(Job(code=task.program, inputs=(solution,), verify=False))
     if not result.calls or not result.ok:
         return Grade(0.0, "timeout" if result.status is Status.TIMEOUT else "failed")
-    return RIGHT if _equal_value(task.output, result.calls[0].value, config) else WRONG
+    return RIGHT if gives_output(task.output, result.calls[0].value, config) else WRONG
 
 
 async def _grade_induction(task: Task, solution: str, sandbox: Sandbox, config: SelfPlayConfig) -> Grade:
@@ -98,7 +98,7 @@ async def _grade_induction(task: Task, solution: str, sandbox: Sandbox, config: 
     right = [
         index < len(result.calls)
         and result.calls[index].ok
-        and _equal_value(gold, result.calls[index].value, config)
+        and gives_output(gold, result.calls[index].value, config)
         for index, (_, gold) in enumerate(hidden)
     ]
     score = induction_score(right, config.induction_reward)
@@ -107,7 +107,8 @@ async def _grade_induction(task: Task, solution: str, sandbox: Sandbox, config: 
     return Grade(0.0, {Status.OK: "wrong", Status.TIMEOUT: "timeout"}.get(result.status, "failed"))
 
 
-def _equal_value(gold: str, value: str | None, config: SelfPlayConfig) -> bool:
+def gives_output(gold: str, value: str | None, config: SelfPlayConfig) -> bool:
+    """Whether a call's value, None if it has none, is the gold output."""
     try:
         return value is not None and equivalent(gold, value, config)
     except ValueReadError:

@@ -98,6 +98,7 @@ def _data(proposals: Sequence[ProposeOutcome], samples: Sequence[SolveOutcome]) 
         names.PROPOSED: len(proposals),
         names.VALID: sum(outcome.valid for outcome in proposals),
         names.REPETITION: mean(outcome.repetition for outcome in proposals),
+        names.GUESSABLE: mean(outcome.guessable for outcome in proposals),
         names.ALL_SOLVED: mean(outcome.accuracy == 1 for outcome in estimated),
         names.NONE_SOLVED: mean(outcome.accuracy == 0 for outcome in estimated),
         "samples/count": len(samples),

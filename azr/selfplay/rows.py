@@ -25,6 +25,8 @@ class PromptRow:
     """Inputs that the task of an induction proposal needs; 0: ``selfplay.num_inputs``."""
     estimate: bool = True
     """Off while seeding: proposals are verified only, and the whole response is read."""
+    guesses: tuple[str, ...] = ()
+    """Typical inputs (``azr.selfplay.guessing``) that are tried on the task of an abduction proposal."""
     fallback: PromptRow | None = None
     """Same-step solving: the solve row that is played when the proposal yields no task."""
 

@@ -27,6 +27,7 @@ Resembles = Callable[[str], str]
 """Name of the probe or evaluation item that a program resembles, '' for none."""
 LEAKED_EVALUATION = "leaked_evaluation"
 """As the pool calls it (``azr.data.reasons``), which makes the same comparison."""
+GUESSABLE = "guessable"
 
 REASONS = {
     LEAKED_EVALUATION: "the program resembles one of a probe or evaluation file, so nothing is learned from it",
@@ -47,6 +48,7 @@ REASONS = {
     "output_too_long": "the result's text is longer than a task may show",
     "constant_outputs": "all outputs of an induction proposal are equal",
     "composite": "a composite function is not called as required, or is redefined",
+    GUESSABLE: "a typical input of the latest abduction tasks solves it (where such tasks are refused)",
     "solve_prompt_too_long": "the task's solve prompt does not fit the context",
     "duplicate": "the buffer holds the same task",
     "duplicate_renamed": "the buffer holds the same task with other variable names",

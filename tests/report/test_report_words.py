@@ -89,18 +89,34 @@ def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "said"), [(0.01, 0.2, True), (0.01, 0.08, False), (0.12, 0.2, False)]
+    ("metric", "words", "first", "last", "said"),
+    [
+        (names.REPETITION, "drift into one kind of exercise", 0.01, 0.2, True),
+        (names.REPETITION, "drift into one kind of exercise", 0.01, 0.08, False),
+        (names.REPETITION, "drift into one kind of exercise", 0.12, 0.2, False),
+        (
+            names.GUESSABLE,
+            "The usual inputs solve 60\u00a0% of the new abduction tasks, and 20\u00a0%",
+            0.2,
+            0.6,
+            True,
+        ),
+        (names.GUESSABLE, "usual inputs", 0.01, 0.45, False),
+        (names.GUESSABLE, "usual inputs", 0.35, 0.6, False),
+    ],
 )
-def test_a_drift_into_one_kind_of_exercise_is_said(
-    tmp_path: Path, first: float, last: float, said: bool
+def test_a_game_that_decays_while_its_record_looks_well_is_said(
+    tmp_path: Path, metric: str, words: str, first: float, last: float, said: bool
 ) -> None:
     run = write_synthetic_run(tmp_path, steps=60)
     records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for number, record in enumerate(records):
-        record["values"][names.REPETITION] = first if number < 30 else last
+        record["values"][metric] = first if number < 30 else last
     run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
     advice = judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
-    assert any("drift into one kind of exercise" in line for line in advice) is said
+    assert any(words in line for line in advice) is said
+    label = {names.REPETITION: "resembled", names.GUESSABLE: "guessable"}[metric]
+    assert re.search(rf"</i></span>{label} <b>", write_report(run.root).read_text(encoding="utf-8"))
 
 
 def test_paths_are_shown_as_one_types_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
