@@ -69,10 +69,5 @@ async def solving_guesses(
     limits = replace(own, cpu_s=min(own.cpu_s, CPU_S), wall_s=min(own.wall_s, WALL_S))
     job = Job(code=task.program, inputs=tuple(tried), verify=False, every_input=True, limits=limits)
     result = await sandbox.run(job)
-    return [
-        text
-        for text, call in zip(
-            tried, result.calls, strict=False
-        )  # fewer calls where the job itself was refused
-        if call.ok and gives_output(task.output, call.value, config)
-    ]
+    answered = zip(tried, result.calls, strict=False)  # fewer calls where the job itself was refused
+    return [text for text, call in answered if call.ok and gives_output(task.output, call.value, config)]
