@@ -1,5 +1,5 @@
-"""What the files beside this one import before all that is not Python's own: they take the ``azr`` of the clone that they lie
-in, installed or not, and say in a sentence what else is missing."""
+"""What the files beside this one import before all that is not Python's own: a sentence in place of a traceback where this
+Python lacks azr or one of its packages, and a line where its azr is that of another clone."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ import sys
 from types import TracebackType
 
 _HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - for Pythons that azr does not start with, too
-_PROJECT = os.path.dirname(os.path.dirname(_HERE))  # noqa: PTH120
-if _PROJECT not in sys.path:
-    sys.path.insert(1, _PROJECT)  # behind the script's own folder
+_CLONE = os.path.dirname(os.path.dirname(_HERE))  # noqa: PTH120
 
 
 def _begin(name: str) -> None:
-    """Of the script that Python was started with, and of its child processes.
+    """Of the script that Python was started with.
 
     Raises:
-        SystemExit: this Python is none that azr works with.
+        SystemExit: this Python is none that azr works with, or lacks it.
     """
-    from azr.start import check_start, missing_module
-
+    try:
+        from azr.start import check_start, missing_module
+        from azr.system.strays import PROJECT
+    except ModuleNotFoundError:
+        sys.exit(
+            f"{name}: azr is not installed for {sys.executable}. Take the environment that scripts/setup.sh makes ({_CLONE}/.venv), "
+            f"or set PYTHONPATH={_CLONE}"
+        )
     check_start(name)
-    os.environ["PYTHONPATH"] = os.pathsep.join([_PROJECT, *filter(None, [os.environ.get("PYTHONPATH")])])
+    if PROJECT != _CLONE:
+        sys.stderr.write(
+            f"{name}: this is the azr of {PROJECT}; PYTHONPATH={_CLONE} takes that of the script's own clone\n"
+        )
     traceback = sys.excepthook
 
     def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
