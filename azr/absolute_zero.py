@@ -30,9 +30,10 @@ from azr.sandbox import Sandbox
 from azr.selfplay import episode
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.credit import assign_rewards
-from azr.selfplay.episode import Completion, SolveOutcome, Stopwatch
+from azr.selfplay.episode import Stopwatch
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.options import prompt_options
+from azr.selfplay.outcomes import Completion, SolveOutcome, trained_outcomes
 from azr.system.files import read_jsonl
 from azr.tasks import Prompt, Role, Task
 from azr.train.tokens import end_token_ids, prompt_token_ids
@@ -98,7 +99,7 @@ def step(
     outcomes = assign_rewards([*proposed, *solved], game, policy.max_response_tokens)
 
     # Compare (TRR++): a response is judged against the others of its stream, samples against those of its task.
-    responses = [each for outcome in outcomes for each in episode.trained_outcomes(outcome, config)]
+    responses = [each for outcome in outcomes for each in trained_outcomes(outcome, config)]
     advantages_N = task_relative_advantages(
         rewards=[each.reward or 0.0 for each in responses],
         lengths=[each.completion.n_tokens for each in responses],

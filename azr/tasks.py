@@ -8,7 +8,7 @@ The words, one meaning each:
 * *row*: a prompt of one stream, planned for a step (``azr.selfplay.rows``); *completion*: one sampled
   response to it; *rollout*: playing a step's rows with engine and sandbox; *trajectory*: a response as the
   optimizer sees it (``azr.selfplay.credit``); *group*: the responses to one task.
-* *outcome*: all that is known of a played row (``azr.selfplay.episode``); *grade*: what a solution is worth,
+* *outcome*: all that is known of a played row (``azr.selfplay.outcomes``); *grade*: what a solution is worth,
   before its format is looked at; *reward*: what a response is paid, after every penalty; *credit*: from a
   step's outcomes to its advantages.
 * *truncated*: a response that ended at the token limit; *rejection*: why a response or program is not a task.

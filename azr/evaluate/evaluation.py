@@ -48,7 +48,7 @@ from azr.models.exported import EXPORT_RECORD
 from azr.run.checkpoints import reading
 from azr.run.rundir import told_apart
 from azr.sandbox import Sandbox
-from azr.selfplay.episode import Fits
+from azr.selfplay.rows import Fits
 from azr.system.files import json_text
 from azr.wording import counted
 

@@ -25,10 +25,10 @@ from azr.evaluate.items import Item, Rating, Suite
 from azr.parsing.response import split_response
 from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
-from azr.selfplay.episode import Fits, Stopwatch, read_and_validate
+from azr.selfplay.episode import Stopwatch, read_and_validate
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.prompt_room import last_resorts
-from azr.selfplay.rows import PromptRow
+from azr.selfplay.rows import Fits, PromptRow
 from azr.system.hashes import text_hash
 from azr.tasks import Prompt, Rejection, Role, Stream, TaskType
 

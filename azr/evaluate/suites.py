@@ -35,7 +35,7 @@ from azr.evaluate.mbpp import mbpp_suite
 from azr.evaluate.proposals import proposal_suite, run_proposals
 from azr.evaluate.tasks_suite import probe_suite
 from azr.run.rundir import RunDir
-from azr.selfplay.episode import Fits
+from azr.selfplay.rows import Fits
 from azr.wording import counted
 
 STYLES = {

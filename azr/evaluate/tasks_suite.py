@@ -21,9 +21,10 @@ from azr.evaluate.items import Item, Rating, Suite
 from azr.parsing import split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Job, Sandbox
-from azr.selfplay.episode import Completion, play_solve
+from azr.selfplay.episode import play_solve
 from azr.selfplay.grading import equivalent, grade
 from azr.selfplay.options import prompt_options
+from azr.selfplay.outcomes import Completion
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 

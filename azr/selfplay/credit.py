@@ -18,9 +18,9 @@ from azr.run import metric_names as names
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import puzzle_key, task_key
 from azr.selfplay.control_experiments import controlled_rewards
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.intrinsic import diversity_term
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.repetition import own_program, repetition
 from azr.selfplay.rewards import INVALID, overlong_penalty, propose_reward, solve_reward
 from azr.tasks import Task, TaskType

@@ -22,13 +22,13 @@ from azr.run import metric_names as names
 from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.composite import choose_composites
 from azr.selfplay.curriculum import InputCurriculum
-from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.guessing import typical_inputs
 from azr.selfplay.identity import identity_task
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import draw_example, induction_options, prompt_options
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.repetition import WINDOW, own_program
-from azr.selfplay.rows import PromptRow
+from azr.selfplay.rows import Fits, PromptRow
 from azr.selfplay.saving import load_buffers, save_buffers
 from azr.selfplay.selection import choose_solve_tasks, draw_references, seed_kinds
 from azr.selfplay.type_counts import TypeCounts

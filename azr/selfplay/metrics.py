@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from azr.run import metric_names as names
-from azr.selfplay.episode import Outcome, ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import Outcome, ProposeOutcome, SolveOutcome
 from azr.tasks import Stream, TaskType
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from azr.run.records import from_json
 from azr.tasks import Prompt, Stream, Task
+
+Fits = Callable[[Prompt], bool]
+"""Whether a prompt is within the length limit."""
 
 
 @dataclass(frozen=True, kw_only=True)

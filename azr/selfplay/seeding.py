@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.rows import PromptRow
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.rows import Fits, PromptRow
 from azr.tasks import Role, Stream, Task, TaskType
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.prompts import solve_prompt
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.options import prompt_options
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Stream
 

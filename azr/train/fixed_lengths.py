@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from azr.config import Config
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, trained_outcomes
+from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome, trained_outcomes
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Rejection, Role, Stream
 

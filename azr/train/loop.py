@@ -18,8 +18,8 @@ from azr.run.protocol import Ending, Phase
 from azr.run.start_record import StartPart
 from azr.run.trainer_link import TrainerLink
 from azr.selfplay.credit import base_reward
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts

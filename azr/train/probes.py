@@ -16,8 +16,8 @@ from azr.data.guard import probe_files_in
 from azr.errors import DataError
 from azr.prompts import solve_prompt
 from azr.run import metric_names as names
-from azr.selfplay.episode import SolveOutcome
 from azr.selfplay.options import prompt_options
+from azr.selfplay.outcomes import SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.system.files import read_json, read_jsonl, write_json_atomic
 from azr.tasks import Prompt, Role, Stream, Task, TaskType

@@ -23,8 +23,8 @@ from azr.run import metric_names as names
 from azr.run.protocol import Phase
 from azr.selfplay.advantage import indices_to_learn_from
 from azr.selfplay.credit import Trajectory, credit
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Task
 from azr.train.entropy import entropy_coefficient

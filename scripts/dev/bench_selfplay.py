@@ -30,8 +30,9 @@ from azr.sandbox import Sandbox
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.credit import assign_rewards
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outcome_from_json, play
+from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.selection import choose_solve_tasks, draw_references
 from azr.system.files import read_jsonl

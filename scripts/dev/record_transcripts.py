@@ -22,8 +22,9 @@ from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.sandbox import Sandbox
 from azr.selfplay.credit import assign_rewards
-from azr.selfplay.episode import Completion, play
+from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.transcripts import summary
 from azr.system.files import json_line, read_jsonl, write_text_atomic

@@ -13,7 +13,7 @@ import pytest
 from azr.config import Config
 from azr.config.load import load_config
 from azr.run.protocol import Heartbeat, MetricsRecord, Phase, append_metrics, write_beat
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.system.hardware import Gpu, Machine
 from azr.tasks import Prompt, Role, Stream, TaskType

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from azr.selfplay.episode import Completion
+from azr.selfplay.outcomes import Completion
 from azr.tasks import Prompt, Task, TaskType
 
 

@@ -177,7 +177,7 @@ async def test_induction_four_of_five(sandbox):
     )
 
     async def say(prompt, n):
-        from azr.selfplay.episode import Completion
+        from azr.selfplay.outcomes import Completion
 
         return [Completion(respond(f"```python\n{almost}\n```"), 10, True)]
 

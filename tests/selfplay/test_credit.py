@@ -5,8 +5,8 @@ from selfplay_helpers import task
 
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.selfplay.credit import Trajectory, credit
-from azr.selfplay.episode import Completion, ProposeOutcome
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion, ProposeOutcome
 from azr.tasks import Prompt, Role, Stream, TaskType
 
 GAME = SelfPlay(SelfPlayConfig(), seed=3)

@@ -15,16 +15,16 @@ from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError
 from azr.programs import source
 from azr.selfplay.credit import assign_rewards, base_reward
-from azr.selfplay.episode import (
+from azr.selfplay.episode import play
+from azr.selfplay.game import SelfPlay
+from azr.selfplay.identity import identity_task
+from azr.selfplay.outcomes import (
     Completion,
     ProposeOutcome,
     SolveOutcome,
     outcome_from_json,
-    play,
     trained_outcomes,
 )
-from azr.selfplay.game import SelfPlay
-from azr.selfplay.identity import identity_task
 from azr.selfplay.prompt_room import last_resorts
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import STATE_FILE

@@ -17,9 +17,10 @@ from azr.errors import ConfigError
 from azr.run import metric_names as names
 from azr.sandbox import CallResult, Job, JobResult, Status
 from azr.selfplay.credit import assign_rewards
-from azr.selfplay.episode import ProposeOutcome, outcome_from_json, play, trained_outcomes
+from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.guessing import argument_count, guesses, solving_guesses, typical_inputs
+from azr.selfplay.outcomes import ProposeOutcome, outcome_from_json, trained_outcomes
 from azr.selfplay.repetition import WINDOW
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Task, TaskType

@@ -16,8 +16,9 @@ from azr.data.contamination import fingerprint_sources, leak_index
 from azr.data.reasons import Reason
 from azr.run import metric_names as names
 from azr.selfplay.credit import Credit, Trajectory, assign_rewards, credit
-from azr.selfplay.episode import ProposeOutcome, outcome_from_json, play, trained_outcomes
+from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import ProposeOutcome, outcome_from_json, trained_outcomes
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcripts

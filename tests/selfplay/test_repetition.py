@@ -9,8 +9,8 @@ from selfplay_helpers import task
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay.credit import assign_rewards
-from azr.selfplay.episode import Completion, ProposeOutcome
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion, ProposeOutcome
 from azr.selfplay.repetition import WINDOW, repetition, tree_paths
 from azr.tasks import Prompt, Role, Stream, TaskType
 

@@ -12,7 +12,8 @@ from selfplay_helpers import Script, proposal_text, respond, task
 from azr.config.selfplay import SelfPlayConfig
 from azr.prompts import PromptOptions, propose_prompt, solve_prompt
 from azr.selfplay.credit import base_reward
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome, play
+from azr.selfplay.episode import play
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Role, Stream, Task, TaskType
 

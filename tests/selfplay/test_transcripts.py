@@ -17,8 +17,9 @@ import pytest
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay.credit import assign_rewards
-from azr.selfplay.episode import Completion, play
+from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.transcripts import summary
 

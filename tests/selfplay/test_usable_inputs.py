@@ -16,8 +16,9 @@ from azr.prompts import SHIPPED_FRAMES
 from azr.prompts.examples import INDUCTION_EXAMPLES
 from azr.selfplay.credit import assign_rewards, base_reward
 from azr.selfplay.curriculum import InputCurriculum
-from azr.selfplay.episode import Completion, ProposeOutcome, outcome_from_json, play_propose
+from azr.selfplay.episode import play_propose
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion, ProposeOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import validate
 from azr.tasks import Prompt, Proposal, Rejection, Role, Stream, Task, TaskType

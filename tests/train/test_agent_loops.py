@@ -11,8 +11,8 @@ import pytest
 
 from azr.config.load import load_config
 from azr.prompts import propose_prompt, solve_prompt
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.options import prompt_options
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Role, Stream, Task, TaskType
 

@@ -12,7 +12,7 @@ import pytest
 from azr.config.load import load_config
 from azr.errors import DataError
 from azr.evaluate.tasks_suite import probe_suite
-from azr.selfplay.episode import Completion, SolveOutcome
+from azr.selfplay.outcomes import Completion, SolveOutcome
 from azr.system.files import file_hash, write_json_atomic, write_jsonl_atomic
 from azr.tasks import Task, TaskType
 from azr.train.probes import (

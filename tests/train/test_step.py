@@ -13,8 +13,8 @@ from azr.config.load import load_config
 from azr.errors import EngineError, TrainingError
 from azr.run import metric_names as names
 from azr.selfplay.credit import Trajectory
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.validation import LEAKED_EVALUATION
 from azr.tasks import Rejection, Role, Stream, TaskType
 from azr.train.step import Clock, require_changed_engine, train_step

@@ -19,7 +19,8 @@ from vllm.sampling_params import RequestOutputKind
 
 from azr.config import Config
 from azr.sandbox import Sandbox
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, trained_outcomes
+from azr.selfplay.episode import play
+from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome, trained_outcomes
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import Resembles
 from azr.system.hashes import sampling_seed

@@ -35,7 +35,7 @@ from azr.run.checkpoints import Checkpoint, latest_verified_checkpoint, read_che
 from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
 from azr.selfplay.credit import Trajectory
-from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
+from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import Resembles
 from azr.tasks import Prompt
