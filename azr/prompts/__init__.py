@@ -32,6 +32,7 @@ from itertools import chain
 from pathlib import Path
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from azr.config.paths import find, where_looked
 from azr.errors import ConfigError
@@ -145,7 +146,8 @@ def load_frame(name: str) -> Frame:
     # "paper/..." inside a template names a shipped frame's file, so that frames can include each other's
     # parts.
     search = [str(folder), *([str(_FOLDER / shared)] if shared else []), str(_FOLDER)]
-    environment = jinja2.Environment(
+    # a model that somebody exported may bring a frame of theirs along, and a plain template reaches all of Python
+    environment = ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(search, encoding="utf-8-sig"),  # Notepad's mark is no part of a prompt
         autoescape=False,  # the text goes to a language model, not into a page
         undefined=jinja2.StrictUndefined,

@@ -291,3 +291,14 @@ def test_the_worked_examples_of_the_frame_cot_are_true(task_type: str) -> None:
         names: dict[str, object] = {}
         exec(f"{program}\nresult = f({arguments})", names)  # the project's own text
         assert names["result"] == ast.literal_eval(output)
+
+
+def test_a_frame_that_came_with_somebodys_model_reaches_no_python(tmp_path: Path) -> None:
+    """``azr evaluate`` reads the frame of an exported model from its folder: its templates ran anything."""
+    frame, proof = tmp_path / "azr_frame", tmp_path / "proof"
+    shutil.copytree(Path(prompts.__file__).parent / "chat", frame)
+    reach = "cycler.__init__.__globals__.os.mkdir"
+    (frame / "frame.jinja").write_text(f"{{% set _ = {reach}({str(proof)!r}) %}}{{{{ task_text }}}}")
+    with pytest.raises(ConfigError, match=r"frame\.jinja, line 1: .*unsafe"):
+        load_frame(str(frame))
+    assert not proof.exists()
