@@ -99,7 +99,8 @@ class SummaryReader:
         status = _status(self.run.root, state, heartbeat, table, now)
         seen_s = self._seen_beating_s(heartbeat)
         gone = self._driver_is_gone(state)
-        elsewhere = status is RunStatus.INTERRUPTED and not gone and seen_s < ELSEWHERE_S
+        gone_or_closed = gone or self._is_closed(state)
+        elsewhere = status is RunStatus.INTERRUPTED and not gone_or_closed and seen_s < ELSEWHERE_S
         ahead_s = self._beat_unix_s + seen_s - now if elsewhere else 0.0
         return RunSummary(
             root=self.run.root,
@@ -137,6 +138,13 @@ class SummaryReader:
         driver = state.driver if state is not None else None
         ended = driver is not None and driver.boot_id == boot_id() and not driver.alive
         return ended and is_free(self.run.lock)
+
+    def _is_closed(self, state: CampaignState | None) -> bool:
+        """Its driver wrote down that it ended, whose last beats came just before, and none is at work on another machine."""
+        beat = read_driver_beat(self.run)
+        return (
+            state is not None and state.driver is None and (beat is None or beat.driver.boot_id == boot_id())
+        )
 
     def _read_start(self) -> TrainerStart | None:
         """Reads each start once."""

@@ -358,3 +358,27 @@ def test_a_run_of_this_machine_that_was_killed_is_not_elsewhere(tmp_path: Path, 
     trainer.wait()
     seen = reader.read()
     assert seen.status is RunStatus.INTERRUPTED and not seen.perhaps_elsewhere and not seen.elsewhere
+
+
+def test_a_run_that_was_stopped_under_a_view_is_not_elsewhere(tmp_path: Path) -> None:
+    """Its driver closed it. For 150 s the view said that it works on another machine."""
+    write_synthetic_run(tmp_path, steps=3, finished=False)
+    run, child = RunDir(tmp_path), subprocess.Popen(["sleep", "60"])
+    own = ProcessId.of(child.pid)
+    assert own is not None
+    state = from_json(CampaignState, read_json(run.state), run.state)
+    state = replace(state, state=State.TRAIN, driver=own, folder=None)
+    write_json_atomic(run.state, asdict(state))
+    reader = SummaryReader(tmp_path)
+    for sequence in range(2):
+        _heartbeat(run, 2 - sequence, child.pid)
+        write_beat(run, DriverBeat(time.time(), own, sequence))
+        assert reader.read().status is RunStatus.RUNNING
+    child.kill()
+    child.wait()
+    write_json_atomic(run.state, asdict(replace(state, driver=None)))
+    seen = reader.read()
+    assert seen.status is RunStatus.INTERRUPTED and not seen.elsewhere, "as its own view sees it at the end"
+    run.driver_beat.unlink()
+    seen = reader.read()
+    assert seen.status is RunStatus.INTERRUPTED and not seen.elsewhere
