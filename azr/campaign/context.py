@@ -12,11 +12,11 @@ from azr.campaign.driver_beats import other_driver
 from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.parts import CampaignParts, Progress
 from azr.campaign.signals import StopSignals
-from azr.campaign.state import CampaignState, save_state
+from azr.campaign.state import CampaignState, read_state_file, save_state
 from azr.campaign.trainer_process import WaitingTrainer
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
-from azr.errors import RunMovedError
+from azr.errors import RunError, RunMovedError
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
 
@@ -52,12 +52,13 @@ class Context:
         """
         Raises:
             RunMovedError: the folder was renamed, moved or removed, so what is written now would lie in another one; or this
-                machine slept, and the run's driver is another machine's now.
+                machine slept, and the run's driver is, or was meanwhile, another machine's.
         """
-        if other := other_driver(self.run):
+        if (other := other_driver(self.run)) or self._was_driven_by_another():
+            which = f" (process {other.pid}, elsewhere or in a container)" if other else ""
             raise RunMovedError(
-                f"another driver took {self.run.root} over while this one slept or was stopped (process {other.pid}, elsewhere or in a "
-                "container), so this one ends, and its trainer with it. To go on here, end the run there first"
+                f"another driver took {self.run.root} over while this one slept or was stopped{which}, so this one ends, and its trainer "
+                "with it. To go on here, end the run there first"
             )
         root, folder = self.run.root, self.state.folder
         if folder is None or self.run.lock.exists() or (root.is_dir() and folder.is_same(FolderId.of(root))):
@@ -72,6 +73,15 @@ class Context:
             )
             + " from the last checkpoint"
         )
+
+    def _was_driven_by_another(self) -> bool:
+        """Its beats may be gone, because it has ended, or old, where it was killed; the state still tells. One that is older than
+        our own, a sync client or a backup has put back."""
+        try:
+            state = read_state_file(self.run.state)
+        except (RunError, FileNotFoundError):
+            return False
+        return state.driver != self.state.driver and state.updated_unix_s > self.state.updated_unix_s
 
     def save(self, **changes: Any) -> None:
         """Changes the state and makes it durable.

@@ -392,3 +392,26 @@ def test_a_driver_beats_while_it_merges_and_ends_where_another_one_has_begun(one
 
     one.driver_beat.unlink()
     assert Driver(one, config, before=fast).wait() == 0 and not one.driver_beat.exists()
+
+
+@pytest.mark.parametrize("later_s", [1, -1])
+def test_a_driver_that_slept_ends_where_another_one_has_come_and_gone(one: RunDir, later_s: int) -> None:
+    """That one had closed the run, so no beat told of it, and its steps were undone by the older state. What a sync client puts
+    back is older."""
+    command_trainer(one, step_s=0.02)
+    merging = one.root / "merging"
+
+    def wait(run: RunDir, cycle: int, config: Config) -> Report:
+        merging.touch()
+        wait_for(lambda: not merging.exists())
+        return Report("nothing")
+
+    slept = Driver(one, fast_config(cycles=1), fake_parts(merge=wait))
+    wait_for(merging.exists)
+    state = read_state_file(one.state)
+    theirs = replace(state, driver=None, sentence="theirs", updated_unix_s=state.updated_unix_s + later_s)
+    write_state_file(one.state, theirs)
+    merging.unlink()
+    assert (slept.wait() == 0) == (later_s < 0)
+    assert (read_state_file(one.state) == theirs) == (later_s > 0)
+    assert ("over while this one slept" in (one.root / "driver.log").read_text()) == (later_s > 0)
