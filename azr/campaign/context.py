@@ -19,6 +19,7 @@ from azr.config.campaign import CampaignConfig
 from azr.errors import RunError, RunMovedError
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
+from azr.system.processes import ProcessId
 
 MONOTONIC: Callable[[], float] = time.monotonic
 
@@ -45,6 +46,8 @@ class Context:
         """What the latest trainer was started with; before the first, what the driver was."""
         self.waiting: WaitingTrainer | None = None
         """Between two cycles: the trainer of the last one (``azr.campaign.between_cycles``)."""
+        self.predecessors: frozenset[ProcessId] = frozenset()
+        """Drivers whose run this one took over."""
         self._progress: Progress | None = progress
         self._ticked_s = MONOTONIC()
 
@@ -54,7 +57,7 @@ class Context:
             RunMovedError: the folder was renamed, moved or removed, so what is written now would lie in another one; or this
                 machine slept, and the run's driver is, or was meanwhile, another machine's.
         """
-        if (other := other_driver(self.run)) or self._was_driven_by_another():
+        if (other := other_driver(self.run, but=self.predecessors)) or self._was_driven_by_another():
             which = f" (process {other.pid}, elsewhere or in a container)" if other else ""
             raise RunMovedError(
                 f"another driver took {self.run.root} over while this one slept or was stopped{which}, so this one ends, and its trainer "

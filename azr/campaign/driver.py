@@ -76,7 +76,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         stack.callback(lock_run(run, print).release)
         refuse_while_it_beats(run, print)
         keep_to_disk(run.root, run.lock)
-        stack.enter_context(DriverBeats(run))
+        beats = stack.enter_context(DriverBeats(run))
         signals = stack.enter_context(StopSignals())
         try:
             note = settle_identity(run, config)
@@ -86,6 +86,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
             write_config(run.config, config)
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress, versions)
+                ctx.predecessors = beats.predecessors
                 for sentence in filter(None, [note, *told]):
                     ctx.say(sentence)
                 _tell_changes(ctx, changed)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from azr.campaign.control import recorded_driver
@@ -34,6 +34,11 @@ class DriverBeats:
         own = ProcessId.of(os.getpid())
         assert own is not None
         self._run, self._own, self._sequence = run, own, 0
+        beat = read_driver_beat(run)
+        found = (recorded_driver(run), beat.driver if beat else None)
+        self.predecessors = frozenset(each for each in found if each and not each.alive)
+        """Whose run this one took over. What one of them began to write before it slept, or its share hung, may arrive at any time;
+        it is that one which ends."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._beat_for_ever, name="driver-beats", daemon=True)
 
@@ -46,7 +51,7 @@ class DriverBeats:
     def __exit__(self, *_: Any) -> None:
         self._closing.set()
         self._thread.join(timeout=BEAT_INTERVAL_S)
-        if other_driver(self._run) is None:
+        if other_driver(self._run, but=self.predecessors) is None:
             self._remove()
 
     def _remove(self) -> None:
@@ -54,7 +59,9 @@ class DriverBeats:
             self._run.driver_beat.unlink(missing_ok=True)
 
     def _beat_for_ever(self) -> None:
-        while not self._closing.wait(BEAT_INTERVAL_S) and other_driver(self._run) is None:
+        while not self._closing.wait(BEAT_INTERVAL_S):
+            if other_driver(self._run, but=self.predecessors) is not None:
+                break
             self._beat()
 
     def _beat(self) -> None:
@@ -65,10 +72,19 @@ class DriverBeats:
                 write_beat(self._run, DriverBeat(time.time(), self._own, self._sequence))
 
 
-def other_driver(run: RunDir) -> DriverBeat | None:
-    """The latest beat, if it is not this process's: this machine slept, and another one took the run over."""
+def other_driver(run: RunDir, but: Collection[ProcessId] = ()) -> DriverBeat | None:
+    """The latest beat, if it is not this process's: this machine slept, and another one took the run over.
+
+    Args:
+        but: drivers whose beats tell nothing.
+    """
     beat = read_driver_beat(run)
-    if beat is None or _is_old(beat.unix_s) or (beat.pid == os.getpid() and beat.driver.alive):
+    if (
+        beat is None
+        or beat.driver in but
+        or _is_old(beat.unix_s)
+        or (beat.pid == os.getpid() and beat.driver.alive)
+    ):
         return None
     return beat
 

@@ -384,8 +384,18 @@ def test_a_driver_beats_while_it_merges_and_ends_where_another_one_has_begun(one
     first = read_driver_beat(one)
     assert first is not None and first.pid == works.pid
     wait_for(lambda: (now := read_driver_beat(one)) is not None and now.sequence > first.sequence + 2)
+    # what its predecessor began to write before its share hung, or it slept
+    write_beat(one, DriverBeat(time.time(), driver, 7))
+    wait_for(lambda: (now := read_driver_beat(one)) is not None and now.pid == works.pid)
     state = one.state.read_bytes()
-    write_beat(one, DriverBeat(time.time(), driver))
+    other = replace(driver, pid=driver.pid + 1)
+
+    def taken_over() -> bool:  # a beat that was under way may still replace the other's
+        write_beat(one, DriverBeat(time.time(), other))
+        time.sleep(0.3)
+        return (now := read_driver_beat(one)) is not None and now.driver == other
+
+    wait_for(taken_over)
     merging.unlink()
     assert works.wait() != 0 and one.state.read_bytes() == state, "nothing more is written"
     assert f"took {one.root} over" in log.read_text() and read_driver_beat(one) is not None
