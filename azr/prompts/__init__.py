@@ -143,6 +143,10 @@ def load_frame(name: str) -> Frame:
             f"{folder / 'frame.json'}: unknown keys {sorted(unknown)}; known are {sorted(known)}"
         )
     shared = descriptor.get("templates")
+    if shared and shared not in SHIPPED_FRAMES:  # any other folder would be one of this machine's
+        raise ConfigError(
+            f'{folder / "frame.json"}: "templates" names one of {SHIPPED_FRAMES}, not {shared!r}'
+        )
     # "paper/..." inside a template names a shipped frame's file, so that frames can include each other's
     # parts.
     search = [str(folder), *([str(_FOLDER / shared)] if shared else []), str(_FOLDER)]

@@ -220,6 +220,10 @@ def test_own_frames_are_read_and_checked(tmp_path):
     (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "prefix": "x"}))
     with pytest.raises(ConfigError, match="unknown keys"):
         load_frame(str(tmp_path))
+    for elsewhere in (str(tmp_path), "../../..", "papers"):
+        (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "templates": elsewhere}))
+        with pytest.raises(ConfigError, match='"templates" names one of'):
+            load_frame(str(tmp_path))
 
 
 @pytest.mark.parametrize(
