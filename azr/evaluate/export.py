@@ -39,6 +39,7 @@ from azr.models.exported import (
     record_programs,
     recorded_programs,
 )
+from azr.models.model_hash import hash_weights
 from azr.report.series import difference_interval
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import asked_alike, asked_otherwise
@@ -129,6 +130,7 @@ def _export(
         ],
         "picked": options.step == "best" and len(choice) > 1,
         "weights": options.dtype,
+        "weights_hash": hash_weights(unchecked),
         "ask": ask_record(replace(config, selfplay=replace(config.selfplay, frame=frame))),
         "recorded": probe_scores(run, checkpoint.step),
         **how_trained(run, checkpoint.step, config),

@@ -27,7 +27,7 @@ from azr.config.sandbox import Limits, SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
-from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD, frame_of
+from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD, frame_of, written_for_others
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.models.weights_check import refuse_unclean_merge
@@ -214,7 +214,9 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
     identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)
     source = _within_context(source, folder)
-    if (folder / EXPORT_RECORD).is_file():
+    if told := written_for_others(folder):
+        source = replace(source, note=f"{source.label}: {told}")
+    elif (folder / EXPORT_RECORD).is_file():
         source = _as_exported(source, read_json(folder / EXPORT_RECORD), folder)
     return source
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import DataError
+from azr.models.model_hash import hash_weights
 from azr.prompts import SHIPPED_FRAMES, frame_files, frame_hash
 from azr.system.files import read_json, write_bytes_atomic, write_json_atomic
 
@@ -21,9 +22,10 @@ _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def earlier_runs(folder: Path) -> list[dict[str, Any]]:
-    """Where a model is an export: the runs that made it, the latest first; else empty, also where its record is damaged."""
+    """Where a model is an export: the runs that made it, the latest first; else empty, also where its record is damaged, or
+    ``written_for_others``."""
     try:
-        record = read_json(folder / EXPORT_RECORD)
+        record = {} if written_for_others(folder) else read_json(folder / EXPORT_RECORD)
         return [
             {
                 "run": str(made["run"]),
@@ -35,6 +37,22 @@ def earlier_runs(folder: Path) -> list[dict[str, Any]]:
         ]
     except (DataError, OSError, AttributeError, KeyError, TypeError, ValueError):
         return []
+
+
+def written_for_others(folder: Path) -> str:
+    """A sentence where the record beside a model was written for other weights, so that it tells nothing of these; else empty.
+    Earlier versions did not write down for which."""
+    try:
+        meant, found = read_json(folder / EXPORT_RECORD).get("weights_hash"), hash_weights(folder)
+    except (DataError, OSError, AttributeError):
+        return ""
+    if not meant or not found or meant == found:
+        return ""
+    return (
+        f"{folder / EXPORT_RECORD} was written for other weights than those beside it (content {str(meant)[:8]}, not {found[:8]}), so "
+        "nothing of what it says counts: neither run nor prompt frame, nor the tasks that the model was trained on. Put its "
+        f"weights back, or remove it and {TRAINED_RECORD}"
+    )
 
 
 def recorded_programs(folder: Path) -> tuple[frozenset[str], list[str]]:
@@ -83,9 +101,10 @@ def frame_of(folder: Path, recorded: str) -> str:
 
 
 def trained_in_another_frame(folder: Path, frame: str) -> str:
-    """For a run that begins from a model and asks in ``frame``: that the model was trained in another one; else empty."""
+    """For a run that begins from a model and asks in ``frame``: that the model was trained in another one, or that its record is
+    another model's; else empty."""
     if not earlier_runs(folder):
-        return ""
+        return written_for_others(folder)
     ask = read_json(folder / EXPORT_RECORD).get("ask")
     trained = frame_of(folder, str(ask.get("frame", frame))) if isinstance(ask, dict) else frame
     if trained == frame or frame_hash(trained) == frame_hash(frame):

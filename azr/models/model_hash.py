@@ -53,13 +53,8 @@ def hash_model(folder: Path) -> ModelHash:
     """
     try:
         files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-        weights = [path for path in files if path.suffix == ".safetensors"] or [
-            path for path in files if path.suffix == ".bin"
-        ]
-        if not (folder / INDEX).is_file():  # what lies beside is refused by its name, not as another model
-            weights = [path for path in weights if path.name == WEIGHTS] or weights
         code = [path for path in files if path.suffix == ".py"]
-        fixed = [(path.name, _digest(_pieces(path))) for path in weights + code]
+        fixed = [(path.name, _digest(_pieces(path))) for path in _weights_among(files) + code]
         configuration = [(path.name, path.read_bytes()) for path in files if path.name in _CONFIGURATION]
         tokenizer = [
             (path.name, path.read_bytes())
@@ -69,6 +64,25 @@ def hash_model(folder: Path) -> ModelHash:
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
     return ModelHash(_hash(fixed, _canonical(configuration)), _hash([], _canonical(tokenizer)))
+
+
+def hash_weights(folder: Path) -> str:
+    """Of the weights alone, in 32 hex digits; empty where there are none.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    weights = _weights_among([path for path in sorted(folder.iterdir()) if path.is_file()])
+    return _hash([(path.name, _digest(_pieces(path))) for path in weights], []) if weights else ""
+
+
+def _weights_among(files: list[Path]) -> list[Path]:
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    weights = weights or [path for path in files if path.suffix == ".bin"]
+    if any(path.name == INDEX for path in files):
+        return weights
+    # what lies beside is refused by its name, not as another model
+    return [path for path in weights if path.name == WEIGHTS] or weights
 
 
 def _hash(digests: list[tuple[str, str]], contents: list[tuple[str, bytes]]) -> str:

@@ -3,6 +3,7 @@ trained on them elsewhere."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,14 @@ from azr.evaluate.evaluation import evaluate
 from azr.evaluate.models import ModelSource, ask_record, of_folder, resolve
 from azr.evaluate.options import Options
 from azr.evaluate.tasks_suite import probe_suite
-from azr.models.exported import earlier_runs, record_programs, recorded_programs
-from azr.models.model_hash import ModelHash
+from azr.models.exported import (
+    copy_records,
+    earlier_runs,
+    record_programs,
+    recorded_programs,
+    trained_in_another_frame,
+)
+from azr.models.model_hash import ModelHash, hash_weights
 from azr.programs.canonical import program_fingerprint
 from azr.run.identity import RunIdentity, base_records, write_identity
 from azr.run.rundir import RunDir
@@ -176,3 +183,22 @@ def test_a_record_of_programs_that_says_nothing_leaves_them_uncounted(tmp_path: 
     (model / "azr_trained.json").write_text(record)
     assert recorded_programs(model) == (frozenset(), ["b", "a"])
     assert recorded_programs(TINY) == (frozenset(), [])
+
+
+@pytest.mark.parametrize("written_for", ["these weights", "others", "nobody knows"])
+def test_a_record_counts_for_the_weights_that_it_was_written_for(tmp_path: Path, written_for: str) -> None:
+    """Other weights in an export's folder were asked in its frame, and called the export's run's. Earlier versions did not say."""
+    known = {} if written_for == "nobody knows" else {"weights_hash": hash_weights(TINY)}
+    model = exported(tmp_path / "model", "b", **known)
+    record_programs(model, {"x"}, [])
+    (model / "generation_config.json").write_text('{"max_length": 9}')
+    if written_for != "these weights":
+        with open(model / "model.safetensors", "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x01")
+    copy_records(model, tmp_path / "copy")
+    source, counts = of_folder(model), written_for != "others"
+    assert bool(earlier_runs(model)) == bool(earlier_runs(tmp_path / "copy")) == source.framed == counts
+    assert recorded_programs(model)[0] == (frozenset("x") if counts else frozenset())
+    for told in (source.note, trained_in_another_frame(model, source.selfplay.frame)):
+        assert ("azr.json was written for other weights than those beside it" in told) == (not counts)
