@@ -90,8 +90,8 @@ def frame_taken_along(frame: str, folder: Path) -> str:
     copied into the model's ``folder``, because its path is nobody else's business, and leads nowhere on another machine."""
     if frame in SHIPPED_FRAMES:
         return frame
-    for path in frame_files(frame):
-        write_bytes_atomic(folder / FRAME_FOLDER / path.name, path.read_bytes())
+    for file, content in frame_files(frame).items():
+        write_bytes_atomic(folder / FRAME_FOLDER / file, content)
     return FRAME_FOLDER if (folder / FRAME_FOLDER).is_dir() else Path(frame).name
 
 

@@ -32,6 +32,7 @@ from itertools import chain
 from pathlib import Path
 
 import jinja2
+from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from azr.config.paths import find, where_looked
@@ -104,12 +105,30 @@ class Frame:
 
 def frame_hash(name: str) -> str:
     """Hash of the files of a frame's own folder; of none where it is gone."""
-    return json_hash([[path.name, path.read_bytes().hex()] for path in frame_files(name)], 12)
+    return json_hash([[file, content.hex()] for file, content in frame_files(name).items()], 12)
 
 
-def frame_files(name: str) -> list[Path]:
-    """``frame.json`` and the templates of a frame's own folder; none where it is gone."""
-    return sorted(_folder_of(name).glob("*.j*"))
+def frame_files(name: str) -> dict[str, bytes]:
+    """Of a frame's own folder: ``frame.json``, the templates, and what they name, in subfolders too; by their paths in it. None
+    where it is gone."""
+    folder = _folder_of(name)
+    files, found = {}, [path.name for path in folder.glob("*.j*")]
+    while found:
+        file = found.pop()
+        if file not in files and (folder / file).is_file():
+            files[file] = (folder / file).read_bytes()
+            found += [named for named in _named_in(files[file], folder) if ".." not in named.split("/")]
+    return dict(sorted(files.items()))
+
+
+def _named_in(template: bytes, folder: Path) -> list[str]:
+    """The files that a template includes, extends or imports: all templates below ``folder``, where it puts a name together."""
+    try:
+        named = [*find_referenced_templates(jinja2.Environment().parse(template.decode("utf-8-sig")))]
+    except (jinja2.TemplateSyntaxError, UnicodeDecodeError):  # told by ``load_frame``
+        return []
+    below = [path.relative_to(folder).as_posix() for path in folder.rglob("*.j*")] if None in named else []
+    return [*below, *(str(Path(name.lstrip("/")).as_posix()) for name in named if name)]
 
 
 def _folder_of(name: str) -> Path:
@@ -174,6 +193,11 @@ def load_frame(name: str) -> Frame:
         raise ConfigError(
             f"selfplay.frame={name!r}: a template in {folder} is not UTF-8 ({error}); save it as UTF-8"
         ) from error
+    for file, content in frame_files(name).items():
+        if outside := [named for named in _named_in(content, folder) if ".." in named.split("/")]:
+            raise ConfigError(
+                f"{folder / file} names {outside[0]}, outside of the frame's folder; copy that file into the folder and name it there"
+            )
     frame = Frame(
         name=name,
         raw=bool(descriptor["raw"]),

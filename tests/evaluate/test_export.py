@@ -49,6 +49,7 @@ from azr.evaluate.weights import (
     write_model_folder,
 )
 from azr.models.exported import recorded_programs, trained_in_another_frame
+from azr.models.model_hash import hash_weights
 from azr.prompts import load_frame
 from azr.run.checkpoints import read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
@@ -261,6 +262,10 @@ def test_a_prompt_frame_of_the_users_own_goes_along_without_its_path(
     frame = tmp_path / "home" / "mine"
     shutil.copytree(PROJECT / "azr" / "prompts" / "compact", frame)
     (frame / "notes.txt").write_text("private")
+    (frame / "parts" / "unused").mkdir(parents=True)
+    (frame / "parts" / "unused" / "more.jinja").write_text("private")
+    (frame / "parts" / "around.txt").write_text((frame / "frame.jinja").read_text())
+    (frame / "frame.jinja").write_text('{% include "parts/around.txt" %}')
     run = make_run(tmp_path, selfplay={"frame": str(frame)})
     model = random_model()
     save_checkpoint(run, 2, model.state_dict(), model.config)
@@ -280,7 +285,8 @@ def test_a_prompt_frame_of_the_users_own_goes_along_without_its_path(
         source.selfplay.frame == str(moved / "azr_frame") and not (moved / "azr_frame" / "notes.txt").exists()
     )
     assert load_frame(source.selfplay.frame).wrap("x") == load_frame("compact").wrap("x")
-    assert trained_in_another_frame(moved, "compact") == "", "the same files"
+    assert not (moved / "azr_frame" / "parts" / "unused").exists()
+    assert trained_in_another_frame(moved, source.selfplay.frame) == "", "the same files"
     assert f"selfplay.frame={moved / 'azr_frame'}" in trained_in_another_frame(moved, "paper")
     assert (
         "It was trained with a prompt frame of its own (`azr_frame`), prompts"
@@ -744,6 +750,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     record = json.loads((tmp_path / "out" / "azr.json").read_text())
     assert record["trained_under"] == {"format_only": 3} and record["solver_alone_steps"] == 3
     assert record["picked"] is False, "a step that somebody named"
+    assert record["weights_hash"] == hash_weights(tmp_path / "out")
     assert (
         record["base_model"] == shown_model(read_config(run.config).model.path)
         and "/" not in record["base_model"]

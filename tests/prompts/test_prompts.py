@@ -14,7 +14,16 @@ from azr import prompts
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
 from azr.parsing import fenced_blocks, parse_proposal, parse_solution, split_response
-from azr.prompts import BANNED_WORDS, SHIPPED_FRAMES, PromptOptions, load_frame, propose_prompt, solve_prompt
+from azr.prompts import (
+    BANNED_WORDS,
+    SHIPPED_FRAMES,
+    PromptOptions,
+    frame_files,
+    frame_hash,
+    load_frame,
+    propose_prompt,
+    solve_prompt,
+)
 from azr.tasks import Prompt, Proposal, Task, TaskType
 
 PROGRAM = "def f(text: str, n):\n    return text[::-1] * n"
@@ -306,3 +315,34 @@ def test_a_frame_that_came_with_somebodys_model_reaches_no_python(tmp_path: Path
     with pytest.raises(ConfigError, match=r"frame\.jinja, line 1: .*unsafe"):
         load_frame(str(frame))
     assert not proof.exists()
+
+
+def test_the_files_of_a_frame_are_those_that_its_templates_name(tmp_path: Path) -> None:
+    """An edit in a subfolder was no change of the frame, and an export left that folder behind."""
+    frame = tmp_path / "mine"
+    shutil.copytree(Path(prompts.__file__).parent / "chat", frame)
+    (frame / "a" / "b").mkdir(parents=True)
+    (frame / "a" / "b" / "end.md").write_text("Think.")
+    (frame / "a" / "said.jinja").write_text('{% import "a/b/end.md" as end %}{{ task_text }}')
+    (frame / "a" / "other.jinja").write_text("not named")
+    (frame / "frame.jinja").write_text('{% include "/a/said.jinja" %}')
+    load_frame(str(frame))
+    before = frame_hash(str(frame))
+    assert {"a/said.jinja", "a/b/end.md", "frame.json"} < frame_files(str(frame)).keys()
+    assert not {"a/other.jinja", "a"} & frame_files(str(frame)).keys()
+    (frame / "a" / "b" / "end.md").write_text("Think twice.")
+    assert frame_hash(str(frame)) != before
+    (frame / "frame.jinja").write_text('{% set part = "said" %}{% include "a/" ~ part ~ ".jinja" %}')
+    assert {"a/said.jinja", "a/other.jinja"} < frame_files(str(frame)).keys(), "no telling which"
+
+
+def test_a_frame_that_names_a_file_outside_of_its_folder_is_refused(tmp_path: Path) -> None:
+    """In a branch that is met in mid-run only, too."""
+    frame = tmp_path / "outside"
+    shutil.copytree(Path(prompts.__file__).parent / "chat", frame)
+    (tmp_path / "beside.jinja").write_text("x")
+    with open(frame / "solve_error.jinja", "a") as file:
+        file.write('{% if options.max_output_chars == 7 %}{% include "../beside.jinja" %}{% endif %}')
+    with pytest.raises(ConfigError, match=r"solve_error\.jinja names \.\./beside\.jinja, outside of"):
+        load_frame(str(frame))
+    assert "beside.jinja" not in str(frame_files(str(frame)).keys())
