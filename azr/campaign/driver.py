@@ -17,7 +17,7 @@ from azr.campaign.aftermath import CycleEnd, Failed, Stopped, after_attempt, end
 from azr.campaign.between_cycles import check_waiting, dismiss
 from azr.campaign.changed_settings import Changed, changed_settings, changed_versions
 from azr.campaign.context import Context
-from azr.campaign.control import Control, lock_run, read_requests
+from azr.campaign.control import Control, lock_run, read_requests, withdraw_control
 from azr.campaign.default_parts import default_parts
 from azr.campaign.driver_beats import DriverBeats, refuse_while_it_beats
 from azr.campaign.identity_check import settle_identity
@@ -141,7 +141,8 @@ def _run(ctx: Context) -> int:
             require_free_card(ctx.config)
         _step_through(ctx)
     except Stopped as stop:
-        (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
+        ctx.require_folder()  # the request may be for the driver that took the run over
+        withdraw_control(ctx.run, Control.STOP)
         ctx.incident("stop", str(stop), "Run the same command again to resume.")
         where = f"In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved."
         _close(ctx, sentence=f"{stop} {where}")
@@ -157,6 +158,7 @@ def _run(ctx: Context) -> int:
     except KeyboardInterrupt:
         # It may have struck while a trainer was being ended; nothing more can interrupt this.
         end_leftovers(ctx.run, ctx.state.run_id)
+        ctx.require_folder()
         action = f"Step {ctx.state.step} is saved; run the same command again to resume."
         ctx.incident("stop", "Ctrl+C twice: ended immediately.", action)
         _close(

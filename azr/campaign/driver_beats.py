@@ -104,14 +104,22 @@ def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
     say(
         f"The run was last driven on another machine, or before a restart: is it still? Waiting {WATCHED_S:.0f} s."
     )
+    latest, late = [*before], set[int]()
     until_s = time.monotonic() + WATCHED_S
     while time.monotonic() < until_s:
         time.sleep(WATCHED_S / 30)
-        for beat in {read_driver_beat(run), read_heartbeat(run)} - {*before, None}:
-            raise RunError(
-                f"{run.root} works on another machine: its heartbeat goes on (process {beat.pid} there). Wait for it, or end it there "
-                "with Ctrl+C; two machines must not work on one run"
-            )
+        for which, beat in enumerate((read_driver_beat(run), read_heartbeat(run))):
+            if beat is None or beat == latest[which]:
+                continue
+            if which in late:
+                raise RunError(
+                    f"{run.root} works on another machine: its heartbeat goes on (process {beat.pid} there). Wait for it, or end it "
+                    "there with Ctrl+C; two machines must not work on one run. If it ended a moment ago, its share shows that late: run "
+                    "the same command again"
+                )
+            # NFS may show only now what was written before we looked; one that lives writes again
+            latest[which], until_s = beat, time.monotonic() + WATCHED_S
+            late.add(which)
 
 
 def _is_old(unix_s: float) -> bool:

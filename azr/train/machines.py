@@ -29,6 +29,8 @@ JOIN_LIMIT_S = 30.0
 """For machines to appear before a run's first attempt, when the user is looking."""
 RETURN_LIMIT_S = 300.0
 """For machines to come back, in a run that has been going."""
+SHOWN_LIMIT_S = 60.0
+"""For a file that was written just now to be seen from other machines: NFS remembers for so long that there was none."""
 LOOK_LIMIT_S = 120.0
 """For each machine to import Ray and this module, and look."""
 
@@ -129,13 +131,13 @@ def require_one_folder(machines: Sequence[RayMachine], file: Path) -> None:
     Raises:
         ClusterError: one has another folder there, none, or not this project.
     """
-    look = ray.remote(num_cpus=0, max_retries=0)(_content)
+    look = ray.remote(num_cpus=0, max_retries=0)(_shown)
     expected = _content(str(file))
     places = [_on(machine.node_id) for machine in machines]
-    asked = [look.options(scheduling_strategy=place).remote(str(file)) for place in places]
+    asked = [look.options(scheduling_strategy=place).remote(str(file), expected) for place in places]
     for machine, answer in zip(machines, asked, strict=True):
         try:
-            found: Any = ray.get(answer, timeout=LOOK_LIMIT_S)
+            found: Any = ray.get(answer, timeout=LOOK_LIMIT_S + SHOWN_LIMIT_S)
         except RayError as error:
             raise ClusterError(
                 f"{machine.address} cannot run this project ({root_cause(str(error)) or error}). The project and its "
@@ -147,6 +149,14 @@ def require_one_folder(machines: Sequence[RayMachine], file: Path) -> None:
                 f"{machine.address} does not share the run's folder: {file} {seen} on it. Put runs_dir on storage that all "
                 "machines share under the same path (NFS, for example): each writes its part of a checkpoint there"
             )
+
+
+def _shown(file: str, expected: bytes | None, limit_s: float = SHOWN_LIMIT_S) -> bytes | None:
+    """The file's content, which has ``limit_s`` to become the expected one."""
+    deadline_s = time.monotonic() + limit_s
+    while (found := _content(file)) != expected and time.monotonic() < deadline_s:
+        time.sleep(LOOK_INTERVAL_S / 4)
+    return found
 
 
 def _content(file: str) -> bytes | None:

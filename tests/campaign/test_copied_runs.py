@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from fake_campaign import Driver, Report, command_trainer, fake_parts, fast_conf
 
 from azr.campaign import driver as driver_module
 from azr.campaign import driver_beats
-from azr.campaign.control import lock_run
+from azr.campaign.control import Control, lock_run, read_requests, request_control
 from azr.campaign.driver_beats import refuse_while_it_beats
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file, write_state_file
@@ -318,13 +319,13 @@ def test_a_driver_is_no_other_to_itself(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("beating", ["trainer", "driver", "driver that has not opened the run yet"])
 @pytest.mark.parametrize(
     ("beats", "age_s", "boot"),
-    [(True, 300, "other"), (False, 300, "other"), (True, 3000, "other"), (True, 300, "")],
+    [(2, 300, "other"), (1, 300, "other"), (0, 300, "other"), (2, 3000, "other"), (2, 300, "")],
 )
 def test_a_run_that_beats_on_another_machine_is_not_taken_over(
-    one: RunDir, monkeypatch: pytest.MonkeyPatch, *, beats: bool, age_s: int, boot: str, beating: str
+    one: RunDir, monkeypatch: pytest.MonkeyPatch, *, beats: int, age_s: int, boot: str, beating: str
 ) -> None:
     """Over a share whose locks hold on one machine alone, both trained in one folder; their clocks differ. A driver that merged
-    between two trainers, or read the model's files, was not seen."""
+    between two trainers, or read the model's files, was not seen. A share may show a last beat late: one alone is no life."""
     monkeypatch.setattr(driver_beats, "WATCHED_S", 0.2)
     one.root.mkdir(exist_ok=True)
     driver = ProcessId(2**22 + 1, 1, boot or boot_id())
@@ -338,20 +339,28 @@ def test_a_run_that_beats_on_another_machine_is_not_taken_over(
 
     def say(text: str) -> None:  # called once it has seen the first heartbeat
         said.append(text)
-        if beats:
-            write_beat(one, replace(beat, sequence=1))
+        later.start()
+
+    def go_on() -> None:
+        for sequence in range(1, beats + 1):
+            write_beat(one, replace(beat, sequence=sequence))
+            time.sleep(0.1)
+
+    later = threading.Thread(target=go_on)
 
     def look() -> None:
         with lock_run(one):
             refuse_while_it_beats(one, say)
 
-    if beats and boot and age_s < 900:
+    if beats > 1 and boot and age_s < 900:
         with pytest.raises(
             RunError, match=f"works on another machine: .* goes on \\(process {driver.pid} there"
         ):
             look()
     else:
         look()
+    if said:
+        later.join()
     assert len(said) == (boot != "" and age_s < 900)
 
 
@@ -376,7 +385,9 @@ def test_a_driver_beats_while_it_merges_and_ends_where_another_one_has_begun(one
     config = fast_config(cycles=1)
     refused = Driver(one, config, before=fast)
     wait_for(lambda: log.exists() and "Waiting" in log.read_text())
-    write_beat(one, replace(beat, sequence=1))
+    for sequence in range(1, 4):
+        write_beat(one, replace(beat, sequence=sequence))
+        time.sleep(0.1)
     assert refused.wait() != 0 and "two machines must not work" in log.read_text()
 
     works = Driver(one, config, fake_parts(merge=wait), before=fast)
@@ -425,3 +436,19 @@ def test_a_driver_that_slept_ends_where_another_one_has_come_and_gone(one: RunDi
     assert (slept.wait() == 0) == (later_s < 0)
     assert (read_state_file(one.state) == theirs) == (later_s > 0)
     assert ("over while this one slept" in (one.root / "driver.log").read_text()) == (later_s > 0)
+
+
+def test_a_driver_that_slept_in_its_pause_leaves_the_stop_request_of_the_one_that_took_over(
+    one: RunDir,
+) -> None:
+    """It took the request for its own, and removed it: the other one went on."""
+    command_trainer(one, step_s=0.02)
+    request_control(one, Control.PAUSE)
+    slept = Driver(one, fast_config(cycles=1))
+    wait_for(lambda: one.state.exists() and read_state_file(one.state).paused)
+    state = read_state_file(one.state)
+    theirs = replace(state, driver=None, paused=False, updated_unix_s=state.updated_unix_s + 1)
+    write_state_file(one.state, theirs)
+    request_control(one, Control.STOP)
+    assert slept.wait() != 0 and "over while this one slept" in (one.root / "driver.log").read_text()
+    assert read_requests(one).stop and read_state_file(one.state) == theirs

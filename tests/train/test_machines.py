@@ -8,6 +8,7 @@ import platform
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,15 @@ from azr.train.machines import RayMachine, cpus_needed, gone, what_is_missing
 
 FIRST = RayMachine("a", "10.0.0.1", cpus=16, cards=1)
 SECOND = RayMachine("b", "10.0.0.2", cpus=16, cards=1)
+
+
+def test_a_file_that_a_share_shows_late_is_waited_for(tmp_path: Path) -> None:
+    """The machine was said not to share the run's folder."""
+    file = tmp_path / "request.json"
+    later = threading.Timer(0.2, file.write_bytes, [b"x"])
+    later.start()
+    assert machines._shown(str(file), b"x", limit_s=10) == b"x"
+    assert machines._shown(str(file), b"y", limit_s=0.1) == b"x"
 
 
 @pytest.mark.parametrize(
