@@ -3,12 +3,13 @@
 shuffled rewards.
 
     python scripts/dev/verdict_study.py --parallel 16 --cores 4                  # ten seeds and five shuffled ones
-    python scripts/dev/verdict_study.py --seeds 1 2 --shuffled campaign.cycles=1 # two seeds of a shorter run, no control
+    # two seeds of a shorter run, no control; other settings need a folder of their own
+    python scripts/dev/verdict_study.py campaign.cycles=1 --seeds 1 2 --shuffled --out runs/short
 
 Each run is ``python azr_single_gpu_pipeline.py name=verdict-CONTROL-SEED seed=SEED train.control=CONTROL``,
-on cores and with a temporary folder of its own. One that fails or takes too long is recorded, and the others
-go on. The same command goes on where it was interrupted: what has a verdict is not run again, what was begun
-is continued. Writes OUT/result.json and OUT/table.md.
+in OUT/runs, on cores and with a temporary folder of its own. One that fails or takes too long is recorded, and
+the others go on. The same command goes on where it was interrupted: what has a verdict is not run again, what was
+begun is continued. Writes OUT/result.json and OUT/table.md.
 """
 
 from __future__ import annotations
@@ -80,6 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     jobs = [*(Job(NONE, seed) for seed in args.seeds), *(Job(SHUFFLED, seed) for seed in args.shuffled)]
     args.out.mkdir(parents=True, exist_ok=True)
+    kept = args.out / "overrides.json"
+    before = read_json(kept) if kept.exists() else args.overrides
+    if before != args.overrides:  # else those verdicts would count for these settings
+        wanted = f"not {args.overrides}; name another --out"
+        print(f"{args.out} is of runs with {before}, {wanted}", file=sys.stderr)
+        return 2
     cores = sorted(os.sched_getaffinity(0))
     if args.cores * args.parallel > len(cores):
         print(
@@ -87,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    write_json_atomic(kept, args.overrides)
     slots: queue.Queue[list[int]] = queue.Queue()
     for slot in range(args.parallel):
         slots.put(cores[slot * args.cores : (slot + 1) * args.cores])
@@ -132,9 +140,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cores", type=int, default=2, help="cores of each run")
     parser.add_argument("--limit-s", type=float, default=5400.0, help="after this long a run is ended")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "verdict-study")
-    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs")
-    parser.add_argument("overrides", nargs="*", help="settings of all runs, as for the pipeline")
-    return parser.parse_intermixed_args(argv)
+    parser.add_argument("--runs-dir", type=Path, help="where the runs lie (OUT/runs)")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        help="settings of all runs, as for the pipeline; before --seeds and --shuffled",
+    )
+    args = parser.parse_intermixed_args(argv)
+    args.out = args.out.resolve()  # the runs start in another folder
+    args.runs_dir = (args.runs_dir or args.out / "runs").resolve()
+    return args
 
 
 def run_one(job: Job, cores: Sequence[int], args: argparse.Namespace, stop: threading.Event) -> Outcome:

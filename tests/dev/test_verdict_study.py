@@ -4,6 +4,7 @@ again."""
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from pathlib import Path
 
@@ -99,6 +100,24 @@ def test_a_run_that_hangs_is_ended(study, tmp_path: Path) -> None:
     assert study.main([*command, "--limit-s", "1"]) == 1
     [record] = read_json(tmp_path / "out" / "result.json")["runs"]
     assert record["ended"] == "limit" and "ended after 1 s" in record["note"]
+
+
+def test_the_commands_that_it_shows_are_read(study) -> None:
+    commands = [shlex.split(line, comments=True) for line in study.__doc__.splitlines() if "study.py" in line]
+    assert len(commands) == 2
+    for words in commands:
+        args = study._arguments(words[2:])
+        assert args.runs_dir == args.out / "runs"
+    assert (args.overrides, args.seeds, args.shuffled) == (["campaign.cycles=1"], [1, 2], [])
+
+
+def test_runs_with_other_settings_need_a_folder_of_their_own(
+    study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--seeds", "--shuffled", "--cores", "1", "--out", str(tmp_path)]
+    codes = [study.main([*overrides, *folder]) for overrides in (["a=1"], ["a=1"], ["a=2"], [])]
+    assert codes == [0, 0, 2, 2]
+    assert "is of runs with ['a=1'], not ['a=2']; name another --out" in capsys.readouterr().err
 
 
 def test_more_cores_than_there_are_is_refused(
