@@ -119,12 +119,9 @@ class Dispatcher:
                         self.listen(worker)
                 self.feed()
         finally:
-            error = SandboxError("the sandbox was closed")
-            for sent in self.sent.values():
-                fail(sent.ticket, error)
-            for waiting in (self.fresh, *self.backlog.values()):
-                for ticket in waiting:
-                    fail(ticket, error)
+            sent = (each.ticket for each in self.sent.values())
+            for ticket in itertools.chain(sent, self.fresh, *self.backlog.values()):
+                fail(ticket, SandboxError("the sandbox was closed"))
 
     def listen(self, worker: Worker) -> None:
         now = time.monotonic()

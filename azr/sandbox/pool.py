@@ -73,7 +73,7 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
         ticket = Ticket(job, future)
         with self._lock:
             if self._failure is not None or self._closing:
-                raise self._failure or SandboxError("the sandbox is closed")
+                raise self._ended()
             empty = not self._inbox
             self._inbox.append(ticket)
         if empty:
@@ -138,6 +138,12 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
 
     # ------------------------------------------------------------------------------------------ the pool's thread
 
+    def _ended(self) -> SandboxError:
+        # a new one each time: an exception that is raised again keeps the tracebacks of all times before
+        error = SandboxError(str(self._failure or "the sandbox is closed"))
+        error.__cause__ = self._failure
+        return error
+
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
             os.write(self._wake_writer, b"x")
@@ -173,7 +179,7 @@ class Sandbox(contextlib.AbstractContextManager["Sandbox"]):
             for worker in self._workers:
                 worker.kill()
             for ticket in waiting:
-                fail(ticket, self._failure or SandboxError("the sandbox was closed"))
+                fail(ticket, self._ended())
             with self._lock:
                 ends = self._wake_reader, self._wake_writer
                 self._wake_reader = self._wake_writer = -1

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -260,6 +261,23 @@ def test_close_ends_everything_and_waiting_jobs_fail():
     sandbox.close()
     _, alive = psutil.wait_procs(processes, timeout=30)
     assert not alive
+
+
+def test_each_job_of_a_broken_sandbox_gets_an_error_of_its_own(monkeypatch):
+    """One was raised for all: its traceback grew with each job, to 100,000 lines of log for a step's 80."""
+
+    def break_down(dispatcher, worker):
+        raise SandboxError("the machine may be overloaded")
+
+    monkeypatch.setattr("azr.sandbox.dispatch.Dispatcher.listen", break_down)
+    lengths = []
+    with Sandbox(SandboxConfig()) as sandbox:
+        sandbox._thread.join(timeout=60)
+        for _ in range(20):
+            with pytest.raises(SandboxError, match="the machine may be overloaded") as raised:
+                run(sandbox, ADD, "1, 2")
+            lengths.append(len(traceback.format_exception(raised.value)))
+    assert len(set(lengths)) == 1, lengths
 
 
 def test_killing_the_owner_leaves_no_process():

@@ -102,7 +102,7 @@ def test_too_many_failures_are_an_error_that_a_restart_may_mend(make: Callable[.
     )
     with pytest.raises(
         EngineError,
-        match=r"1 of 2 agent loops failed in step 1, more than .*=1% allows; most likely the engine died",
+        match=r"1 of 2 agent loops failed in step 1, more than .*=1% allows; most likely the engine or the sandbox died",
     ) as caught:
         buffer.sample(global_steps=1, partition_id="train", batch_size=2)
     assert not isinstance(caught.value, FINAL_ERRORS)

@@ -96,7 +96,7 @@ def require_few_failures(failed: int, rows: int, max_failed: float, step: int) -
     if failed > max_failed * rows:
         raise EngineError(
             f"{failed} of {rows} agent loops failed in step {step}, more than train.max_failed_rollouts={max_failed:.0%} allows; "
-            "most likely the engine died, and the log has their errors"
+            "most likely the engine or the sandbox died, and the log has their errors"
         )
 
 
