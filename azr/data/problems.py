@@ -8,7 +8,7 @@ from typing import Any
 
 from azr.errors import DataError
 from azr.programs.rename import NameConflict, rename_function
-from azr.programs.source import SourceError, parse_program, top_level_functions
+from azr.programs.source import SourceError, parse_program, print_tree, top_level_functions
 from azr.sandbox.values import canonical_text, parse_arguments
 
 
@@ -47,7 +47,7 @@ def tasks_of_problem(record: dict[str, Any], passed_over: list[str] | None = Non
     except (NameConflict, SourceError) as error:
         raise DataError(str(error)) from error
     if passed_over is not None:
-        passed_over += [ast.unparse(node) for node, pair in found if pair is None]
+        passed_over += [ast.get_source_segment(tests, node) or "" for node, pair in found if pair is None]
     tasks: list[dict[str, Any]] = [
         {"snippet": snippet, "input": given, "output": wanted} for given, wanted in pairs
     ]
@@ -88,10 +88,10 @@ def _pair(node: ast.Assert, entry: str) -> tuple[str, str] | None:
                 return None
         case _:
             return None
-    keywords = [f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in call.keywords if keyword.arg]
-    given = ", ".join([*map(ast.unparse, call.args), *keywords])
     try:
+        keywords = [f"{keyword.arg}={print_tree(keyword.value)}" for keyword in call.keywords if keyword.arg]
+        given = ", ".join([*map(print_tree, call.args), *keywords])
         parse_arguments(given)
-        return given, canonical_text(ast.unparse(wanted))
+        return given, canonical_text(print_tree(wanted))
     except ValueError:
         return None

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from azr.parsing import fenced_blocks, is_value, marks_in_strings, parse_solution
-from azr.programs.source import SourceError, parse_program
+from azr.programs.source import SourceError, parse_program, print_tree
 from azr.programs.syntax_tree import parse_tree
 from azr.tasks import TaskType
 
@@ -153,9 +153,9 @@ def needed_parts(source: str, entry: str) -> str:
 
 def _source_of(node: ast.stmt, source: str) -> str:
     """A statement of the top level as it was written, decorators included."""
-    text = ast.get_source_segment(source, node) or ast.unparse(node)
     decorators = node.decorator_list if isinstance(node, _DEFINITIONS) else []
-    return "\n".join([*(f"@{ast.unparse(each)}" for each in decorators), text])
+    parts = [ast.get_source_segment(source, each) or "" for each in (*decorators, node)]
+    return "\n".join([*(f"@{each}" for each in parts[:-1]), parts[-1]])
 
 
 # ------------------------------------------------------------------------------------------------------- literals
@@ -182,17 +182,14 @@ def expression_in(task_type: TaskType, text: str) -> str:
     if sides is None:
         return ""
     try:
-        tree = parse_program(sides[0] if task_type is TaskType.ABDUCTION else sides[1])
+        match parse_program(sides[0] if task_type is TaskType.ABDUCTION else sides[1]).body:
+            case [ast.Expr(value)] if task_type is not TaskType.ABDUCTION:
+                return print_tree(value)
+            case [ast.Expr(ast.Call() as call)]:
+                return print_tree(ast.Call(ast.Name("f"), call.args, call.keywords))[len("f(") : -len(")")]
     except SourceError:
-        return ""
-    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
-        return ""
-    value = tree.body[0].value
-    if task_type is not TaskType.ABDUCTION:
-        return ast.unparse(value)
-    if not isinstance(value, ast.Call):
-        return ""
-    return ast.unparse(ast.Call(ast.Name("f"), value.args, value.keywords))[len("f(") : -len(")")]
+        pass
+    return ""
 
 
 def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:

@@ -144,18 +144,15 @@ def _prepare_program(source: str, config: SelfPlayConfig) -> tuple[str, ast.Modu
         tree = parse_program(source)
     imports = collect_imports(tree)
 
-    try:
-        if config.strip_comments:
-            source = strip_comments(tree)
-            tree = parse_program(source)
-        if config.strip_globals:
-            source = drop_globals(source, tree)
-            tree = parse_program(source)
-        if config.strip_prints:
-            source = drop_prints(tree)
-            tree = parse_program(source)
-    except RecursionError as error:
-        raise SourceError("program_too_nested", "the program cannot be printed") from error
+    if config.strip_comments:
+        source = strip_comments(tree)
+        tree = parse_program(source)
+    if config.strip_globals:
+        source = drop_globals(source, tree)
+        tree = parse_program(source)
+    if config.strip_prints:
+        source = drop_prints(tree)
+        tree = parse_program(source)
     return source, tree, imports
 
 

@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from azr.programs.scopes import Occurrence, Scope, Scopes
-from azr.programs.source import drop_docstrings, has_docstring, parse_nodes
+from azr.programs.source import drop_docstrings, has_docstring, parse_nodes, print_tree
 from azr.system.hashes import text_hash
 
 
@@ -32,7 +32,7 @@ def canonical_source(source: str) -> str:
     _rename_variables(tree, keywords=ast.keyword in kinds)
     if ast.ClassDef in kinds:
         _rename_attributes(tree)
-    return ast.unparse(tree)
+    return print_tree(tree)
 
 
 def program_fingerprint(source: str) -> str:

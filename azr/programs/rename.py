@@ -7,7 +7,7 @@ import re
 
 from azr.errors import AzrError
 from azr.programs.scopes import Occurrence, Scopes
-from azr.programs.source import parse_program
+from azr.programs.source import parse_program, print_tree
 from azr.programs.syntax_tree import parse_tree
 
 
@@ -43,7 +43,7 @@ def rename_function(source: str, old: str, new: str) -> str:
         pass
     # Positions inside f-strings are wrong before Python 3.12, and "global" has none: print the changed tree
     # instead.
-    return ast.unparse(tree)
+    return print_tree(tree)
 
 
 def _refuse_conflicts(scopes: Scopes, targets: list[Occurrence], old: str, new: str) -> None:

@@ -15,7 +15,9 @@ MAX_SOURCE_CHARS = 20_000
 MAX_DEPTH = 120
 """Deepest syntax tree that is looked at: visitors need up to five frames a level, and Python has 1,000."""
 
-
+_HUGE_NUMBER_BITS = 14_284
+_HUGE_NUMBER_CHARS = _HUGE_NUMBER_BITS // 4
+"""A shorter source holds none."""
 _HOLD_DOCSTRINGS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -53,7 +55,30 @@ def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
     nodes = nodes_by_level(tree, MAX_DEPTH)
     if nodes is None:
         raise SourceError("program_too_nested", f"deeper than {MAX_DEPTH} levels")
+    if len(source) > _HUGE_NUMBER_CHARS and any(map(_is_huge_number, nodes)):
+        raise SourceError("syntax_error", "a number of more than 4,300 digits")
     return tree, nodes
+
+
+def _is_huge_number(node: Any) -> bool:
+    """Python refuses to parse that many decimal digits; in hexadecimal it parses them, and then refuses to print the tree."""
+    value = node.value if node.__class__ is ast.Constant else None
+    return value.__class__ is int and value.bit_length() > _HUGE_NUMBER_BITS
+
+
+def print_tree(tree: ast.AST) -> str:
+    """A syntax tree as source.
+
+    Raises:
+        SourceError: ``program_too_nested``; ``syntax_error`` where the program is one that Python before 3.12 can read and
+            cannot write: in the braces of an f-string, a text with a character that it escapes (a non-breaking space).
+    """
+    try:
+        return ast.unparse(tree)
+    except RecursionError as error:
+        raise SourceError("program_too_nested", "the program cannot be printed") from error
+    except ValueError as error:
+        raise SourceError("syntax_error", f"it cannot be printed: {error}") from error
 
 
 def top_level_functions(tree: ast.Module) -> list[ast.FunctionDef]:
@@ -65,13 +90,13 @@ def collect_imports(tree: ast.AST) -> tuple[str, ...]:
     """All import statements as one line each, in order of appearance, each once."""
     nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     nodes.sort(key=lambda node: (node.lineno, node.col_offset))  # ast.walk goes level by level
-    return tuple(dict.fromkeys(ast.unparse(node) for node in nodes))
+    return tuple(dict.fromkeys(map(print_tree, nodes)))
 
 
 def strip_comments(tree: ast.Module) -> str:
     """Source without comments, docstrings and blank lines."""
     drop_docstrings(tree)
-    return "\n".join(line for line in ast.unparse(tree).splitlines() if line.strip())
+    return "\n".join(line for line in print_tree(tree).splitlines() if line.strip())
 
 
 def drop_docstrings(tree: ast.Module) -> None:
@@ -106,7 +131,7 @@ def drop_globals(source: str, tree: ast.Module) -> str:
     result = "\n".join(parts)
     # Two statements of one line ("import re; x = 1") cannot be cut by lines.
     if any(not isinstance(node, kept) for node in _parse_or_empty(result).body):
-        result = ast.unparse(ast.Module([node for node in tree.body if isinstance(node, kept)], []))
+        result = print_tree(ast.Module([node for node in tree.body if isinstance(node, kept)], []))
     return result
 
 
@@ -133,4 +158,4 @@ class _PrintRemover(ast.NodeTransformer):
 
 def drop_prints(tree: ast.Module) -> str:
     """Source without print statements; bodies left empty get ``pass``."""
-    return ast.unparse(ast.fix_missing_locations(_PrintRemover().visit(tree)))
+    return print_tree(ast.fix_missing_locations(_PrintRemover().visit(tree)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from azr.evaluate.extraction import (
     answer_in,
+    expression_in,
     literal_in,
     longest_program,
     needed_parts,
@@ -174,3 +175,10 @@ def test_nothing_raises_on_any_text(text: str) -> None:
     for task_type in TaskType:
         assert isinstance(answer_in(task_type, text, text[:20]), str)
     number_in(text)
+
+
+@pytest.mark.parametrize("side", ["f\"{'\xa0'.join('ab')}\"", "0x" + "f" * 4000])
+def test_an_answer_that_python_reads_and_cannot_write_is_no_expression(side):
+    """It was a traceback, which ended the evaluation."""
+    for task_type in (TaskType.ABDUCTION, TaskType.DEDUCTION):
+        expression_in(task_type, f"assert f({side}) == {side}")

@@ -139,6 +139,7 @@ REFUSED = {
     "```python\ndef f(x:\n```\n```input\n1\n```": "syntax_error",
     "```python\ndef a(x):\n    f = 1\n    return a(f)\n```\n```input\n1\n```": "name_conflict",
     "```python\n" + "x = 1\n" * 5000 + "```\n```input\n1\n```": "program_too_long",
+    "```python\ndef g(x):\n    return x ^ 0x" + "f" * 4000 + "\n```\n```input\n1\n```": "syntax_error",
 }
 
 

@@ -1,5 +1,6 @@
 # ruff: noqa: E501
 import ast
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -193,12 +194,24 @@ def test_removals():
         ("-" * 15000 + "1", "program_too_nested"),
         ("x = " + "a+" * 3000 + "a", "program_too_nested"),
         ("x" * 30_000, "program_too_long"),
+        ("x = 0x" + "f" * 3_572, "syntax_error"),  # Python reads it, and refuses to print it
+        ("x = 0b" + "1" * 14_300, "syntax_error"),
     ],
 )
 def test_parse_refuses(source, reason):
     with pytest.raises(SourceError) as error:
         parse_program(source)
     assert error.value.reason in (reason, "syntax_error")
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\u3000", "\u200d", "\x0b"])
+def test_a_text_in_the_braces_of_an_f_string_that_python_escapes_is_printed_or_refused(blank):
+    source = f"def g(x):\n    # joined\n    return f\"{{g('{blank}')}}{{x}}\""
+    for work in (lambda: strip_comments(parse_program(source)), lambda: rename_function(source, "g", "f")):
+        try:
+            parse_program(work())
+        except SourceError as error:
+            assert error.reason == "syntax_error" and sys.version_info < (3, 12)
 
 
 @settings(max_examples=200, deadline=None)
