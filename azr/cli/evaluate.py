@@ -32,7 +32,7 @@ import argparse
 from collections.abc import Sequence
 
 from azr.cli import command_parser
-from azr.cli.numbers import above_zero, count, share, zero_or_more
+from azr.cli.numbers import above_zero, count, share, temperature
 from azr.config.paths import at_home
 from azr.evaluate.evaluation import evaluate
 from azr.evaluate.options import Options
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10"
     )
     asking.add_argument(
-        "--temperature", type=zero_or_more, help="default: 0 (greedy) for one answer, 1 for several"
+        "--temperature", type=temperature, help="default: 0 (greedy) for one answer, 1 for several"
     )
     asking.add_argument("--top-p", type=share, default=1.0)
     asking.add_argument("--seed", type=int, default=0)

@@ -38,6 +38,7 @@ memory_gib = _number("a memory above 0 and at most 4096 GiB", lambda value: 0 < 
 difference = _number(
     "a difference of two scores, from 0 to 1 (0.05 for 5 points)", lambda value: 0 <= value <= 1
 )
+temperature = _number("a temperature from 0 to 2", lambda value: 0 <= value <= 2)
 share = _number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 

@@ -1,4 +1,4 @@
-"""What a copied command brings along that the shell does not take away: a comment, typographic marks."""
+"""What a copied command brings along that the shell does not take away: a comment, typographic marks, nothing at all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _NUMBER = re.compile(rf"[{_DASHES}-]?[\d.]+([eE][{_DASHES}-]?\d+)?")
 
 def pasted_sentence(word: str) -> str:
     """Why an argument is not what was meant, and what to write; empty for all others."""
+    if not word or (word.startswith("--") and word.endswith("=")):
+        return f"{word or repr(word)} names nothing; is a variable of the shell not set?"
     if word.endswith("\r") and not os.path.lexists(word):
         return f"{word!r} ends in a carriage return, as a script saved on Windows has it; remove them all: sed -i 's/\\r$//' SCRIPT"
     if word.startswith("#") and not os.path.lexists(word):

@@ -22,7 +22,7 @@ from azr.evaluate.engine import answer_all, prompt_limit
 from azr.evaluate.engine_requests import EngineModel
 from azr.evaluate.items import Item, Suite, evenly
 from azr.evaluate.models import ModelSource
-from azr.evaluate.options import Options, checked, decoding_of, engine_options
+from azr.evaluate.options import Options, checked, decoding_of, engine_options, require_engine_fits
 from azr.evaluate.recorded import judge_recorded
 from azr.evaluate.results import publish, write_scores
 from azr.evaluate.scoring import (
@@ -80,11 +80,13 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             if source.checkpoint is not None:
                 held.enter_context(reading(source.checkpoint))
             model = held.enter_context(engine_model(source))
-            longest = decoding_of(source, options).max_prompt_tokens
-            fits = prompt_limit(model.folder, longest, source.trust_remote_code)
+            decoding = decoding_of(source, options)
+            fits = prompt_limit(model.folder, decoding.max_prompt_tokens, source.trust_remote_code)
             found = [_suites(source, spec, options, fits) for spec in options.suites]
             unasked += [told for _, sentences in found for told in sentences]
-            asked.append((source, model, [suite for suites, _ in found for suite in suites]))
+            suites = [suite for suites, _ in found for suite in suites]
+            require_engine_fits(model, decoding, suites, options.tensor_parallel)
+            asked.append((source, model, suites))
 
         # a run of an earlier version may have trained on the programs of its own probes, and none knows a file given here
         task_suites = [each for *_, suites in asked for each in suites if isinstance(each, TaskSuite)]

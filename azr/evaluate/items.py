@@ -65,6 +65,8 @@ class Speaker:
     """Limit of prompts that the user requested; 0: none."""
     response_tokens: int = 0
     """Limit of answers that the user requested, instead of the harnesses' own; 0: none."""
+    asked: bool = True
+    """False where answers are there already, so that prompts do not matter."""
 
     def limits(self, response: int) -> TokenLimits:
         """Of a native prompt, and of an answer that the suite's harness gives ``response`` tokens."""

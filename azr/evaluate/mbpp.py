@@ -48,10 +48,11 @@ def mbpp_suite(path: Path, asking: Asking) -> CodeSuite:
 
     chosen = [number for number in sorted(found) if number in TEST_SPLIT] or sorted(found)
     examples = ""
-    if asking.style != "frame" and not asking.speaker.chat:
+    if asking.style != "frame" and asking.speaker.asked and not asking.speaker.chat:
         if not all(number in found for number in EXAMPLES):
             raise DataError(
-                f"{path} lacks the tasks 2, 3 and 4, which are the worked examples for a model that continues plain text"
+                f"{path} lacks the tasks 2, 3 and 4, which are the worked examples for a model that continues plain text; take the "
+                "authors' whole file (the hub has them in a split of their own, prompt), or ask with --native-form chat or --style frame"
             )
         examples = "".join(_shown(found[number][1], found[number][1]["code"]) for number in EXAMPLES)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.errors import ConfigError, ModelError
-from azr.evaluate.engine_requests import Decoding, EngineOptions
+from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions
+from azr.evaluate.items import Suite
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import number_type
 from azr.evaluate.suites import styles_of
+from azr.models.context import context_tokens
+from azr.system.files import read_json
 from azr.system.hardware import cpu_flags, detect, device_for
 from azr.system.imports import DEVICE_NAMES, engine_build, require_engine
 
@@ -101,6 +104,29 @@ def decoding_of(source: ModelSource, options: Options) -> Decoding:
         max_prompt_tokens=options.max_prompt_tokens or source.max_prompt_tokens,
         max_response_tokens=options.max_response_tokens or source.max_response_tokens,
     )
+
+
+def require_engine_fits(model: EngineModel, decoding: Decoding, suites: Iterable[Suite], cards: int) -> None:
+    """
+    Raises:
+        ModelError: prompt and answer are longer than the model's context (native ones are made to fit), or its attention
+            heads cannot be spread over so many cards.
+    """
+    values = read_json(model.folder / "config.json")
+    longest, _ = context_tokens(values)
+    limit = longest and max(longest, values.get("max_position_embeddings", 0))
+    prompt, answer = decoding.max_prompt_tokens, decoding.max_response_tokens
+    if limit and prompt + answer > limit and any(suite.style == "frame" for suite in suites):
+        shorter = max(1, limit * prompt // (prompt + answer))
+        raise ModelError(
+            f"{model.label}: its context is {limit} tokens, and it is to be asked with prompts of {prompt} and answers of {answer}; "
+            f"for example: --max-prompt-tokens {shorter} --max-response-tokens {limit - shorter}"
+        )
+    heads = values.get("num_attention_heads")
+    if isinstance(heads, int) and heads % cards:
+        raise ModelError(
+            f"{model.label} has {heads} attention heads, which --tensor-parallel {cards} does not divide"
+        )
 
 
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> S
     if len(options.styles) > 1:
         raise ConfigError("--answers reads answers in one style; give --style once")
     [style] = options.styles or styles_of(spec)[:1]
-    speaker = Speaker(chat=options.native_form == "chat")
+    speaker = Speaker(chat=options.native_form == "chat", asked=False)
     suite = build_suite(spec, config, style=style, speaker=speaker)
     items = evenly(suite.items, options.limit)
     for sentence in suite.left_out:
@@ -75,6 +75,10 @@ def judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> S
     with Sandbox(sandbox_config()) as sandbox:
         judged = judge_all(suite, items, answers.values(), sandbox)
         doubts = [*recorded.notes, *doubts_of_references(suite, items, sandbox)]
+    if empty := [
+        each.item_id for each in answers.values() if not each.completion.strip() and not each.prompt_too_long
+    ]:
+        doubts.append(f"{len(empty)} of {len(answers)} answers are empty, the first is that to {empty[0]!r}")
     scores = score(suite, options.answers.stem, items, judged, options.ks)
     scores = scores if recorded.ends else replace(scores, cut=None)
     if style == "native" and options.native_form != "chat":
@@ -106,17 +110,21 @@ def recorded_answers(
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
-    asked = {item.item_id for item in items}
+    called = [*(item.item_id for item in items), *left_out]
     answers: dict[tuple[str, int], Answer] = {}
     counts: Counter[str] = Counter()
     forms: dict[str, str] = {}
+    names = {
+        item_id.rpartition("/")[2]: item_id for item_id in called if item_id.rpartition("/")[2].isdecimal()
+    }
+    names |= {item_id.casefold(): item_id for item_id in called}
     rows = list(placed_records(path))
     numbered = all(type(record.get("sample")) is int for _, record in rows)
     ends = all(type(record.get("finished")) is bool for _, record in rows)
 
     for place, record in rows:
         text = _answer_in(record, place, forms)
-        item_id = _item_of(record, place, asked | set(left_out))
+        item_id = _item_of(record, place, called, names)
         if item_id in left_out:
             continue
         sample = record["sample"] if numbered else counts[item_id]
@@ -139,20 +147,27 @@ def recorded_answers(
     return Recorded(answers, PROGRAM in forms, ends, (note,) if most > fewest else ())
 
 
-def _item_of(record: dict[str, Any], place: str, known: Collection[str]) -> str:
+def _item_of(record: dict[str, Any], place: str, known: Sequence[str], names: Mapping[str, str]) -> str:
     """
+    Args:
+        names: what the items may be called besides, where none is called so: ``Mbpp/11`` and ``11`` for ``mbpp/11``.
+
     Raises:
         DataError: no field names an item of the suite, or two name different ones: a row's own number is often called id.
     """
     named = [str(record[key]) for key in ID_FIELDS if key in record]
-    found = {item_id for item_id in named if item_id in known}
+    found = set(known).intersection(named) or {
+        names[each.casefold()] for each in named if each.casefold() in names
+    }
     if len(found) > 1:
         raise DataError(
             f"{place}: two fields name different items of the suite, {' and '.join(map(repr, sorted(found)))}"
         )
     if not found:
         told = " or ".join(map(repr, named)) or "''"
-        raise DataError(f"{place}: the suite has no item {told} (fields id, task_id or item_id)")
+        raise DataError(
+            f"{place}: the suite has no item {told} (fields id, task_id or item_id); its items are called {known[0]!r} to {known[-1]!r}"
+        )
     return found.pop()
 
 
@@ -163,9 +178,17 @@ def _answer_in(record: dict[str, Any], place: str, forms: dict[str, str]) -> str
     """
     field = PROGRAM if "completion" not in record and PROGRAM in record else "completion"
     if not isinstance(record.get(field), str):
+        several = isinstance(record.get(field), list)
+        wrong = (
+            "a list; write a line for each answer"
+            if several
+            else "not text"
+            if field in record
+            else "missing"
+        )
         raise DataError(
-            f"{place}: field {field!r} is {'not text' if field in record else 'missing'}; an answer is in 'completion', or, if it is a "
-            f"whole program, in {PROGRAM!r}. {shown_fields(record)}"
+            f"{place}: field {field!r} is {wrong}; an answer is in 'completion', or, if it is a whole program, in {PROGRAM!r}. "
+            f"{shown_fields(record)}. docs/evaluate.md shows how other tools' files become such"
         )
     forms.setdefault(field, place)
     if len(forms) > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.data.readers import read_rows
+from azr.data.sources import data_files
 from azr.errors import DataError
 
 NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true or false"}
@@ -24,8 +25,14 @@ def records(
         DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type there.
     """
     if not path.is_file():
+        inside = next(iter(data_files(path)), None) if path.is_dir() else None
+        told = (
+            f"is a folder; name the file in it{f', as {inside}' if inside else ''}"
+            if path.is_dir()
+            else "does not exist"
+        )
         raise DataError(
-            f"{path} does not exist; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)"
+            f"{path} {told}; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)"
         )
     place = ""
     for place, record in placed_records(path):

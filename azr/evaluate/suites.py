@@ -85,6 +85,8 @@ def styles_of(spec: str) -> tuple[str, ...]:
         ConfigError: unknown name.
     """
     name = spec.partition("=")[0]
+    if spec.endswith("="):
+        raise ConfigError(f"--suite {spec} names no file; is a variable of the shell not set?")
     if name not in SUITE_STYLES:
         if at_home(spec).exists():
             raise ConfigError(

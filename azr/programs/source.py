@@ -63,7 +63,7 @@ def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
 def _is_huge_number(node: Any) -> bool:
     """Python refuses to parse that many decimal digits; in hexadecimal it parses them, and then refuses to print the tree."""
     value = node.value if node.__class__ is ast.Constant else None
-    return value.__class__ is int and value.bit_length() > _HUGE_NUMBER_BITS
+    return isinstance(value, int) and value.bit_length() > _HUGE_NUMBER_BITS
 
 
 def print_tree(tree: ast.AST) -> str:

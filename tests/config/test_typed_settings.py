@@ -73,6 +73,8 @@ def test_paths_of_windows_say_where_wsl_has_them(
         ("name=\u201cfriday\u201d", "typographic quotation marks"),
         ("\u201ename=friday\u201c", "typographic quotation marks"),
         ("'name=friday'", "as cmd.exe hands them on"),
+        ("", "'' names nothing; is a variable of the shell not set?"),
+        ("--out=", "--out= names nothing; is a variable of the shell not set?"),
     ],
 )
 def test_what_a_pasted_command_brings_along(word: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

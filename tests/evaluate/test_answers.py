@@ -15,10 +15,11 @@ from run_fixture import PROBE_FILE, PROJECT, TINY, make_run
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate.answers import Answer, AnswerStore
+from azr.evaluate.engine_requests import Decoding, EngineModel
 from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import Item, evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
-from azr.evaluate.options import Options, decoding_of
+from azr.evaluate.options import Options, decoding_of, require_engine_fits
 from azr.evaluate.scoring import judge_all, score
 from azr.evaluate.suites import build_suite
 from azr.evaluate.summary import score_table, verdict_lines
@@ -160,6 +161,27 @@ def test_sampling_defaults_follow_the_number_of_samples() -> None:
     assert decoding_of(source, Options(suites=(), samples=4)).temperature == 1
     with pytest.raises(ModelError, match="4 equal answers"):
         decoding_of(source, Options(suites=(), samples=4, temperature=0.0))
+
+
+def test_what_the_engine_would_refuse_is_told_before_it_starts() -> None:
+    """Context and heads of the bundled model: 1024 tokens and 4. It was the engine's traceback, half a minute later."""
+    model, suite = EngineModel("m", TINY), build_suite("probes", COMPACT)
+    for prompt, answer, cards in ((1000, 24, 2), (900, 124, 1)):
+        require_engine_fits(
+            model, Decoding(max_prompt_tokens=prompt, max_response_tokens=answer), [suite], cards
+        )
+    for prompt, answer, cards, told in (
+        (1000, 25, 1, "its context is 1024 tokens, .* --max-prompt-tokens 999 --max-response-tokens 25"),
+        (400, 10**9, 1, "--max-prompt-tokens 1 --max-response-tokens 1023"),
+        (400, 128, 3, "4 attention heads, which --tensor-parallel 3 does not divide"),
+    ):
+        with pytest.raises(ModelError, match=told):
+            require_engine_fits(
+                model, Decoding(max_prompt_tokens=prompt, max_response_tokens=answer), [suite], cards
+            )
+    require_engine_fits(
+        model, Decoding(max_prompt_tokens=9999, max_response_tokens=1), [replace(suite, style="native")], 1
+    )
 
 
 def test_seeds_depend_on_item_and_sample_only() -> None:

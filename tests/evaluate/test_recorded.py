@@ -82,7 +82,11 @@ def test_whole_programs_are_judged_as_they_are(tmp_path: Path) -> None:
         (lines(COMPLETIONS) + '{"task_id": "HumanEval/9", "completion": "ü"}'.encode("latin-1"), "line 5: .*not UTF-8"),
         (lines([*COMPLETIONS, {"task_id": "HumanEval/9", "response": ""}]), "line 5: field 'completion' is missing; .*has response"),
         (lines([*COMPLETIONS, {"task_id": "HumanEval/9", "completion": 5}]), "line 5: field 'completion' is not text"),
-        (lines([*COMPLETIONS, {"task_id": "HumanEval/999", "completion": ""}]), "line 5: the suite has no item 'HumanEval/999'"),
+        (lines([*COMPLETIONS, {"task_id": "HumanEval/9", "completion": [""]}]), "'completion' is a list; write a line for each answer"),
+        (
+            lines([*COMPLETIONS, {"task_id": "HumanEval/999", "completion": ""}]),
+            "line 5: the suite has no item 'HumanEval/999' .*; its items are called 'HumanEval/0' to 'HumanEval/163'",
+        ),
         (b"PK\x03\x04abc", "is a zip archive"),
         (b"", "holds no answers"),
     ],
@@ -191,6 +195,26 @@ def test_items_whose_own_solution_fails_are_named_below_the_score(tmp_path: Path
         and "'own/2' (wrong)" in note
     )
     assert scored(tmp_path, OWN, ANSWERS)["notes"] == []
+
+
+@pytest.mark.parametrize("name", [lambda number: number, str, "humaneval/{}".format])
+def test_items_are_known_by_their_numbers_and_in_either_case(tmp_path: Path, name: Any) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(lines([{**each, "task_id": name(number)} for number, each in enumerate(COMPLETIONS)]))
+    assert reasons(path) == {"passed": 4}
+    path.write_bytes(
+        lines([{**each, "task_id": f"mbpp/{number}"} for number, each in enumerate(COMPLETIONS)])
+    )
+    with pytest.raises(DataError, match="no item 'mbpp/0'"):
+        reasons(path)
+
+
+def test_empty_answers_are_counted_below_the_score(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(lines([*COMPLETIONS[:2], {**COMPLETIONS[2], "completion": " \n"}]))
+    told: list[str] = []
+    evaluate([], Options(suites=["humaneval"], answers=path, partial=True, out=tmp_path / "out"), told.append)
+    assert "1 of 3 answers are empty, the first is that to 'HumanEval/2'" in "\n".join(told)
 
 
 def test_answers_that_stand_there_twice_are_each_counted_and_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import gzip
 import json
 import pickle
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,9 @@ def test_mbpp_for_a_model_that_continues_text(tmp_path: Path, sandbox: Sandbox) 
     [found] = verdicts(suite, [("mbpp/11", "def add_it(x):\n    return x + 11\n")], sandbox)
     assert found.score == 1
     lacking = write(tmp_path / "few.json", SANITIZED[3:], array=True)
-    with pytest.raises(DataError, match="lacks the tasks 2, 3 and 4"):
+    recorded = build_suite(f"mbpp={lacking}", CONFIG, style="native", speaker=replace(PLAIN, asked=False))
+    assert len(recorded.items) == len(suite.items), "nobody is asked"
+    with pytest.raises(DataError, match=r"lacks the tasks 2, 3 and 4.*whole file"):
         build_suite(f"mbpp={lacking}", CONFIG, style="native", speaker=PLAIN)
 
 
@@ -423,6 +426,12 @@ def test_a_wrong_file_is_told_which_field_it_lacks(name: str, tmp_path: Path) ->
         build_suite(name, CONFIG)
     with pytest.raises(DataError, match="does not exist"):
         build_suite(f"{name}={tmp_path / 'none.jsonl'}", CONFIG)
+    (tmp_path / "hub").mkdir()
+    file = write(tmp_path / "hub" / "test.jsonl", [{"title": "x"}])
+    with pytest.raises(DataError, match=f"hub is a folder; name the file in it, as {file}"):
+        build_suite(f"{name}={file.parent}", CONFIG)
+    with pytest.raises(ConfigError, match="names no file; is a variable of the shell not set"):
+        build_suite(f"{name}=", CONFIG)
     file = write(tmp_path / "other.jsonl", [{"title": "x"}])
     with pytest.raises(DataError, match=r"row 1: field '\w+' is missing; .*This record has title"):
         build_suite(f"{name}={file}", CONFIG)
