@@ -15,11 +15,12 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
 from azr.config.typed import split_overrides
-from azr.errors import AzrError, ConfigError
+from azr.errors import AzrError, ConfigError, RunError
 from azr.start import missing_module
 from azr.system.disks import missing_disk
 from azr.system.ending import EndedBySignalError, ended_by_signals
@@ -76,6 +77,20 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"azr: no command {name.strip()}; {pasted_sentence(name) or hint}", file=sys.stderr)
         return 2
     return run_command(name, rest)
+
+
+def place_to_write(word: str) -> Path:
+    """A file or folder that the user named for a command to write.
+
+    Raises:
+        RunError: it would lie in a checkpoint, which a run removes once newer ones are saved.
+    """
+    place = at_home(word)
+    if re.search(r"/checkpoints/step_\d{8,}(/|$)", str(place.resolve())):
+        raise RunError(
+            f"{word} is in a checkpoint's folder, and would be removed with it; name another place"
+        )
+    return place
 
 
 def run_command(name: str, words: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from azr.cli import command_parser
+from azr.cli import command_parser, place_to_write
 from azr.config.paths import at_home
 from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
@@ -68,7 +68,7 @@ def convert_problems(problems: Path, target: Path) -> str:
 def main(words: Sequence[str]) -> int:
     parser = command_parser("convert-problems", __doc__)
     parser.add_argument("problems", type=at_home, help="JSON Lines, JSON, CSV or parquet")
-    parser.add_argument("tasks", type=at_home, help="file to write")
+    parser.add_argument("tasks", type=place_to_write, help="file to write")
     arguments = parser.parse_args(words)
     print(convert_problems(arguments.problems, arguments.tasks))
     return 0

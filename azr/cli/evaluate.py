@@ -31,7 +31,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from azr.cli import command_parser
+from azr.cli import command_parser, place_to_write
 from azr.cli.numbers import above_zero, count, share, temperature
 from azr.config.paths import at_home
 from azr.evaluate.evaluation import evaluate
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out",
-        type=at_home,
+        type=place_to_write,
         help="folder of answers and results (default: RUN/evaluations, or evaluations here)",
     )
     parser.add_argument(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from azr.cli import command_parser
+from azr.cli import command_parser, place_to_write
 from azr.cli.numbers import difference, share
 from azr.config.paths import at_home, find
 from azr.errors import ModelError, RunError
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("export", __doc__)
     parser.add_argument("run", type=find, metavar="RUN", help="run directory")
     parser.add_argument(
-        "--out", type=at_home, required=True, metavar="DIR", help="folder to write; must not exist"
+        "--out", type=place_to_write, required=True, metavar="DIR", help="folder to write; must not exist"
     )
     parser.add_argument("--step", help="step of a checkpoint, best (by probe score; default) or latest")
     parser.add_argument(

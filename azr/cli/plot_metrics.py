@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from azr.cli import command_parser
+from azr.cli import command_parser, place_to_write
 from azr.cli.numbers import count
-from azr.config.paths import at_home, find
+from azr.config.paths import find
 from azr.errors import ConfigError, RunError
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics_table
 from azr.report.summary_reader import require_run
@@ -106,7 +106,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="write only the CSV")
     parser.add_argument("--beside", nargs="+", default=[], type=find, metavar="RUN", help="further runs")
     parser.add_argument("--window", type=count, default=1, metavar="STEPS")
-    parser.add_argument("--out", type=at_home, required=True, help="the picture; the CSV has the same name")
+    parser.add_argument(
+        "--out", type=place_to_write, required=True, help="the picture; the CSV has the same name"
+    )
     options = parser.parse_args(words)
     if options.out.suffix != ".png" or options.out.is_dir():
         raise ConfigError(

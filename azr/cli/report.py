@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from azr.cli import command_parser
-from azr.config.paths import at_home, find
+from azr.cli import command_parser, place_to_write
+from azr.config.paths import find
 from azr.errors import RunError
 from azr.report.html import COMPARISON_NAME, write_comparison, write_report
 
@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--output",
-        type=at_home,
+        type=place_to_write,
         help="file to write (default: report.html in the run, or comparison.html here)",
     )
     arguments = parser.parse_args(words)

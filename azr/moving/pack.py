@@ -150,9 +150,9 @@ def _others(run: RunDir, paths: tuple[str, ...]) -> list[str]:
     """A line for each file, or folder, that is no part of the run."""
     sizes = Counter[str]()
     for path in paths:
-        top, _, below = path.partition("/")
-        name = f"{top}/{below.partition('/')[0]}" if top == run.checkpoints.name else top
-        sizes[name] += (run.root / path).stat().st_size
+        parts = path.split("/")
+        depth = {run.checkpoints.name: 2, run.pool.name: 2, run.cycle(1).parent.name: 3}.get(parts[0], 1)
+        sizes["/".join(parts[:depth])] += (run.root / path).stat().st_size
     return [
         f"all of {name} ({size / MIB:.2f} MiB), which is no part of the run; copy it too if it is needed there"
         for name, size in sizes.items()

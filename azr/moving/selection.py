@@ -43,7 +43,8 @@ READ = (
 
 REBUILT = (
     r"(heartbeat\.json|driver_beat\.json|state\.previous\.json|run\.lock|report\.html|transcripts\.html|comparison\.html)",
-    r"(control|tensorboard|wandb|pool|cycles)/.*",
+    r"(control|tensorboard|wandb|pool/backups|cycles/\d+/attempts)/.*",
+    r"(pool|cycles/\d+)/[^/]+\.jsonl?",
     r"checkpoints/(damaged-|rejected-)?step_.*",
 )
 """What a run holds beside these; it stays, and nobody misses it."""

@@ -153,14 +153,21 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """A new folder that becomes ``target`` when the ``with`` block ends well: it appears whole or not at all.
 
     Raises:
-        OSError: ``target`` is there already, and is not to be replaced.
+        DataError: ``target`` is there by now, and is not to be replaced.
     """
     staging = staging_for(target)
 
     def publish() -> None:
         if replace:
             shutil.rmtree(target, ignore_errors=True)
-        move_over(staging, target)
+        try:
+            move_over(staging, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise DataError(
+                f"{target} was written by another command meanwhile, and stays as that one left it; give another place, or remove it"
+            ) from error
 
     with owned_folder(staging, finish=publish):
         yield staging

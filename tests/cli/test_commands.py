@@ -275,6 +275,7 @@ def test_what_is_nearly_a_run_is_told_which_run_is_meant(
     for name in ("config.yaml", "state.json", "report.html"):
         (run / name).touch()
     monkeypatch.chdir(tmp_path)
+    step = "runs/mine/checkpoints/step_00000002"
     for words, told in (
         (["watch", "mine", "--once"], "give runs/mine"),
         (["report", "runs/mine/report.html"], "give runs/mine"),
@@ -286,6 +287,9 @@ def test_what_is_nearly_a_run_is_told_which_run_is_meant(
         (["export", "runs/mine/checkpoints/step_00000002", "--out", "o"], "give runs/mine"),
         (["move-run", "pack", "mine", "o.zip"], f"give {run}"),
         (["report", "other"], "give a run directory, such as runs/NAME"),
+        (["export", "runs/mine", "--tasks", "--out", f"{step}/tasks"], "would be removed with it"),
+        (["report", "runs/mine", f"--output={step}/r.html"], "is in a checkpoint's folder"),
+        (["evaluate", "runs/mine", "--out", step], "would be removed with it; name another place"),
     ):
         assert cli.run_command(words[0], words[1:]) == 2
         assert told in capsys.readouterr().err, words

@@ -149,3 +149,16 @@ def test_weights_for_which_a_disk_has_no_room_are_an_error_of_the_system(tmp_pat
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert done.stdout.split() == [str(errno.EFBIG), str(tmp_path)], done.stderr
+
+
+def test_a_folder_that_another_command_made_meanwhile_stays(tmp_path: Path) -> None:
+    """The second of two exports said "Directory not empty" alone."""
+    target = tmp_path / "tasks"
+    with (
+        pytest.raises(DataError, match="tasks was written by another command meanwhile"),
+        whole_folder(target) as ours,
+    ):
+        (ours / "ours").touch()
+        target.mkdir()
+        (target / "theirs").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["tasks", "theirs"]
