@@ -21,6 +21,7 @@ from azr.campaign.control import Control, lock_run, read_requests, withdraw_cont
 from azr.campaign.default_parts import default_parts
 from azr.campaign.driver_beats import DriverBeats, refuse_while_it_beats
 from azr.campaign.identity_check import settle_identity
+from azr.campaign.incidents import read_incidents
 from azr.campaign.known_probes import tell_known_probes
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts
@@ -116,7 +117,11 @@ def _tell_changes(ctx: Context, changed: Changed) -> None:
             hold += " Files of tasks are read when a cycle begins."
         if keys & {"data.probe_files", "selfplay.task_types"}:
             hold += " The probes stay those that the run began with."
-        ctx.incident("settings", since, hold, asked_otherwise=changed.otherwise)
+        told = [item for item in read_incidents(ctx.run) if item.kind == "settings"][-1:]
+        if told and (told[0].cause, told[0].step) == (since, step):  # an earlier start, which trained nothing
+            ctx.say(f"{since} {hold}")
+        else:
+            ctx.incident("settings", since, hold, asked_otherwise=changed.otherwise)
 
 
 def _tell_update(ctx: Context) -> None:

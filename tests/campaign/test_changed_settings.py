@@ -24,6 +24,7 @@ from azr.campaign.signals import StopSignals
 from azr.campaign.state import State
 from azr.config import Config
 from azr.report.html import write_report
+from azr.report.versions import read_versions, write_versions
 from azr.run.asked_otherwise import asked_otherwise
 from azr.run.protocol import read_heartbeat, read_metrics
 from azr.run.records import CampaignState, JudgeVerdict, from_json, read_log
@@ -74,6 +75,17 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
     )
     assert Driver(run, other).wait() == 0
     assert len(told(run)) == 1, "told once"
+
+
+def test_a_finished_run_that_a_service_starts_again_and_again_tells_an_update_once(run: RunDir) -> None:
+    """Versions are compared with the latest attempt's, and it has none: each start added the same line to the report."""
+    config = fast_config(cycles=1)
+    assert Driver(run, config).wait() == 0
+    write_versions(run.attempt(1, 1), {**read_versions(run.root), "verl": "0.0"})
+    for _ in range(2):
+        assert Driver(run, config).wait() == 0
+    [sentence] = told(run)
+    assert "verl 0.0 -> " in sentence
 
 
 @pytest.mark.parametrize(
