@@ -102,6 +102,10 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
 
 def _in_use(run: RunDir) -> RunError:
     driver = recorded_driver(run)
+    if driver is None and not run.driver_beat.exists():
+        return RunError(
+            f"another command is using {run.root} (one that packs it, say); try again once it has ended"
+        )
     holder = f" (process {driver.pid})" if driver is not None and driver.alive else ""
     otherwise = f"Wait for it, or end it with `{command('control')} {run.root} stop`"
     told = suspended_driver(run) or stopping_driver(run) or otherwise
@@ -122,7 +126,9 @@ def driver_is_running(run: RunDir) -> bool:
         lock_run(run).release()
     except RunError as error:
         driver = recorded_driver(run)
-        return isinstance(error.__cause__, filelock.Timeout) or (driver is not None and driver.alive)
+        if isinstance(error.__cause__, filelock.Timeout):  # a command that packs the run holds the lock, too
+            return driver is not None or run.driver_beat.exists()
+        return driver is not None and driver.alive
     return False
 
 

@@ -7,6 +7,7 @@ import shlex
 import time
 from contextlib import suppress
 
+from azr.campaign.control import read_requests
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State
 from azr.commands import command
@@ -65,4 +66,15 @@ def describe_state(run: RunDir, state: CampaignState, *, running: bool) -> str:
                 f"the above was written in {state.folder.path}: this folder is a copy of it, the same one seen from another machine, "
                 "or where it was moved to"
             )
+    waiting = read_requests(run)
+    if not running and waiting.pause:
+        lines.append(
+            f"a pause was requested: the next start waits until `{command('control')} {run.root} resume`"
+        )
+    if not running and waiting.hours is not None:
+        lines.append(f"the next start has {budget_of(waiting.hours)}")
     return "\n".join(lines)
+
+
+def budget_of(hours: float) -> str:
+    return f"a time budget of {hours:g} h" if hours else "no time budget"

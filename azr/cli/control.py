@@ -22,12 +22,13 @@ from azr.campaign.control import (
     suspended_driver,
     withdraw_control,
 )
-from azr.campaign.sentences import describe_state
+from azr.campaign.sentences import budget_of, describe_state
 from azr.campaign.state import load_state
 from azr.cli import command_parser
 from azr.cli.numbers import zero_or_more
 from azr.config.paths import find
 from azr.errors import RunError
+from azr.run.protocol import read_driver_beat
 from azr.run.rundir import RunDir, run_meant
 
 COMMANDS = ("stop", "checkpoint", "pause", "resume", "budget", "status")
@@ -62,6 +63,12 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         RunError: there is no such run, nothing to stop, or the hours are missing.
     """
     if not run.state.exists() and load_state(run)[0] is None:
+        if run.lock.exists() and driver_is_running(run):
+            beat = read_driver_beat(run)
+            raise RunError(
+                f"{run.root} is only just starting: its model is looked at, or fetched. Ask again once it has begun"
+                + (f"; `kill -INT {beat.pid}` ends it before" if beat and command == "stop" else "")
+            )
         raise RunError(f"{run.root} holds no campaign (no state.json); {run_meant(run.root)}")
     running = driver_is_running(run)
     if command == "status":
@@ -92,5 +99,8 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
             "budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit"
         )
     request_control(run, Control.BUDGET, hours=hours)
-    budget = f"a time budget of {hours:g} h" if hours else "no time budget"
-    return f"requested: the campaign has {budget}" if running else f"the next start has {budget}"
+    return (
+        f"requested: the campaign has {budget_of(hours)}"
+        if running
+        else f"the next start has {budget_of(hours)}"
+    )

@@ -31,6 +31,7 @@ from azr.campaign.control import (
     withdraw_control,
 )
 from azr.campaign.driver import run_campaign
+from azr.campaign.driver_beats import DriverBeats
 from azr.campaign.incidents import read_incidents
 from azr.campaign.sentences import say_the_end
 from azr.campaign.state import (
@@ -131,7 +132,8 @@ def test_the_same_command_while_the_run_is_still_stopping_says_so(
     run: RunDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It was told to wait for the other driver, or to end it, as if nobody had."""
-    state = CampaignState(state=State.TRAIN, attempt=1, attempt_open=True)
+    own = ProcessId.of(os.getpid())
+    state = CampaignState(state=State.TRAIN, attempt=1, attempt_open=True, driver=own)
     save_state(run, state)
     told = "It is stopping (Stopped by SIGINT): its step is finished and saved first, and then the same command resumes"
     with locked(run.lock, 0, "held"):
@@ -372,6 +374,29 @@ def test_no_budget_is_called_so(run: RunDir) -> None:
     assert obey(run, "budget", 3.0) == "the next start has a time budget of 3 h"
 
 
+def test_status_names_what_was_asked_for_while_no_driver_ran(run: RunDir) -> None:
+    """The next start paused at once, a day later, and status had said nothing of it."""
+    save_state(run, CampaignState(state=State.TRAIN, run_id="abc"))
+    assert "next start" not in obey(run, "status", None)
+    obey(run, "pause", None), obey(run, "budget", 3.0)
+    told = obey(run, "status", None)
+    assert "the next start waits until" in told and "the next start has a time budget of 3 h" in told
+
+
+def test_a_driver_that_has_written_nothing_yet_is_not_called_no_run(run: RunDir) -> None:
+    """For as long as it fetched its model, control said to give a run directory."""
+    run.root.mkdir(exist_ok=True)
+    with lock_run(run), DriverBeats(run):
+        for command in ("status", "stop", "pause"):
+            with pytest.raises(
+                RunError, match="only just starting: its model is looked at, or fetched"
+            ) as told:
+                obey(run, command, None)
+            assert (f"`kill -INT {os.getpid()}` ends it" in str(told.value)) == (command == "stop")
+    with pytest.raises(RunError, match="holds no campaign"):
+        obey(run, "status", None)
+
+
 def test_a_second_driver_is_turned_away_with_the_first_ones_number(run: RunDir) -> None:
     driver = start(run)
     second = Driver(run, fast_config())
@@ -443,9 +468,10 @@ def test_a_file_system_without_locks_is_locked_elsewhere(
     lock = lock_run(run, heard.append)
     [told] = heard
     assert f"The file system of {run.root} has no locks" in told and "from one machine only" in told
-    assert driver_is_running(run) and not is_free(run.lock)
-    with pytest.raises(RunError, match="another driver is using"):
-        lock_run(run)
+    with DriverBeats(run):
+        assert driver_is_running(run) and not is_free(run.lock)
+        with pytest.raises(RunError, match="another driver is using"):
+            lock_run(run)
     lock_run(RunDir(tmp_path / "shared" / "other")).release()
     assert has_locks(tmp_path) and not has_locks(run.root)
     lock.release()

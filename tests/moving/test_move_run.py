@@ -22,6 +22,7 @@ from moving_helpers import make_model, make_run, rewrite, save_checkpoint
 
 from azr.campaign.control import lock_run
 from azr.campaign.state import read_state_file
+from azr.cli.control import obey
 from azr.config.load import load_config, read_config, write_config
 from azr.config.paths import runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
@@ -133,6 +134,8 @@ def test_what_people_put_into_the_run_is_said_to_stay(packed: Any, tmp_path: Pat
         "checkpoints/best/config.json",
         "evaluations/a.jsonl",
         "notes",
+        "cycles/001/tasks/train.parquet",
+        "pool/r.html",
     ):
         (run.root / name).parent.mkdir(exist_ok=True)
         (run.root / name).write_bytes(bytes(300 << 10))
@@ -149,7 +152,8 @@ def test_what_people_put_into_the_run_is_said_to_stay(packed: Any, tmp_path: Pat
     pack_run(run.root, tmp_path / "a.zip", PackOptions(), say=said.append)
     told = [line.removeprefix("Left out: all of ") for line in said if line.startswith("Left out")]
     assert [line.partition(", which is no part of the run")[0] for line in told] == [
-        "checkpoints/best (0.29 MiB)", "evaluations (0.29 MiB)", "my-model (0.29 MiB)", "notes (0.29 MiB)",
+        "checkpoints/best (0.29 MiB)", "cycles/001/tasks (0.29 MiB)", "evaluations (0.29 MiB)", "my-model (0.29 MiB)",
+        "notes (0.29 MiB)", "pool/r.html (0.29 MiB)",
     ]  # fmt: skip
     unpack_run(tmp_path / "a.zip", tmp_path / "there", say=said.append)
     assert any(line.startswith("Not in the archive: all of my-model") for line in said)
@@ -215,8 +219,11 @@ def test_nothing_is_overwritten_and_nobody_disturbed(packed: Any, tmp_path: Path
         pack_run(run.root, archive, PackOptions())
     lock = lock_run(run)
     try:
-        with pytest.raises(RunError, match="another driver is using"):
+        # nor is a run that somebody packs called one that a driver works on, which could be stopped
+        with pytest.raises(RunError, match=r"another command is using .*; try again once it has ended"):
             pack_run(run.root, tmp_path / "busy.zip", PackOptions())
+        with pytest.raises(RunError, match="no driver is running"):
+            obey(run, "stop", None)
     finally:
         lock.release()
     with pytest.raises(RunError, match="not a run that has begun"):
