@@ -45,10 +45,13 @@ _DIFFERS, _CHILD_LIMIT_S = 3, 120.0
 def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> None:
     """
     Raises:
-        ModelError: the model would see other tokens than tokenizer.json gives, or the tokenizer cannot be read.
+        ModelError: the model would see other tokens than tokenizer.json gives, or other programs than were written; or the
+            tokenizer cannot be read.
     """
-    text = _difference(folder, trust_remote_code)
+    raw, loaded = _tokenizers(folder, trust_remote_code)
+    text = _difference(raw, loaded)
     if text is None:
+        _require_text_back(folder, loaded)
         return
     remedy = next((one for one in _REMEDIES if _mends(one, folder, trust_remote_code)), None)
     copy = "in a copy of the folder, " if "snapshots" in folder.parts else ""  # the hub's cache
@@ -67,7 +70,7 @@ def name_the_class(folder: Path, *, trust_remote_code: bool = False) -> None:
     Raises:
         ModelError: nothing helps.
     """
-    if _difference(folder, trust_remote_code) is None:
+    if _difference(*_tokenizers(folder, trust_remote_code)) is None:
         return
     for remedy in _REMEDIES:
         if _mends(remedy, folder, trust_remote_code):
@@ -108,8 +111,22 @@ def _is_taken_as_it_is(folder: Path) -> bool:
     )
 
 
-def _difference(folder: Path, trust_remote_code: bool) -> str | None:
-    """The first text whose ids differ; None where all are the same, or there is nothing to compare with.
+def _require_text_back(folder: Path, tokenizer: Any) -> None:
+    """Raises: ModelError: what is written is not what is read again: SentencePiece, unless told otherwise, and tokenizers
+    for prose make one blank of several, or small letters of all, and then no program is left."""
+    text = TEXTS[0]
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    if back != text:
+        raise ModelError(
+            f"{folder}: its tokenizer does not give back what it was given: of {text!r} it makes {back!r}, and a program needs its "
+            "lines, indentation and letters; use the tokenizer's files from the model that this one was made from, or one whose tokenizer "
+            "keeps them, as those for code do"
+        )
+
+
+def _tokenizers(folder: Path, trust_remote_code: bool) -> tuple[Any, Any]:
+    """What tokenizer.json describes, None without one, and what transformers makes of the folder.
 
     Raises:
         ModelError: the tokenizer cannot be read.
@@ -131,6 +148,11 @@ def _difference(folder: Path, trust_remote_code: bool) -> str | None:
             f"{folder}: its tokenizer cannot be read ({' '.join(str(error).split())}); "
             "use the tokenizer's files from the model that this one was made from"
         ) from error
+    return raw, loaded
+
+
+def _difference(raw: Any, loaded: Any) -> str | None:
+    """The first text whose ids differ; None where all are the same, or there is nothing to compare with."""
     # trusted code says itself how it reads
     if raw is None or not type(loaded).__module__.startswith("transformers."):
         return None
@@ -157,7 +179,7 @@ def _mends(remedy: dict[str, str | None], folder: Path, trust_remote_code: bool)
                 (copy / source.name).symlink_to(source.resolve())
         _apply(remedy, folder, copy)
         try:
-            return _difference(copy, trust_remote_code) is None
+            return _difference(*_tokenizers(copy, trust_remote_code)) is None
         except ModelError:
             return False
 

@@ -77,6 +77,10 @@ def by_pieces(splitting: Any, normalizer: Any) -> Tokenizer:
         tokenizer.pre_tokenizer = splitting
     if normalizer is not None:
         tokenizer.normalizer = normalizer
+    first = [decoders.Strip(" ", 1, 0)] if isinstance(normalizer, normalizers.Sequence) else []
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *first]
+    )
     return trained(tokenizer, [], [f"<0x{number:02X}>" for number in range(256)])
 
 
@@ -197,6 +201,28 @@ def test_one_that_is_read_otherwise_is_refused_and_the_sentence_mends_it(
     ]
     assert [f"into {name}" in sentence for name in named] == [True]
     require_same_tokens(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "told"),
+    [
+        (
+            normalizers.Replace(Regex(r"\s+"), " "),
+            "it makes 'def f(a, acc): a = a + 12345 return",
+        ),  # SentencePiece's default
+        (normalizers.Lowercase(), '"y": none}'),
+        (None, "it makes 'defĠ"),
+    ],
+)
+def test_one_that_loses_what_a_program_needs_is_refused(tmp_path: Path, normalizer: Any, told: str) -> None:
+    """A run began, and stayed at 0 % valid proposals without a word."""
+    tokenizer = byte_level(by_split(SPLIT), normalizer)
+    if normalizer is None:
+        tokenizer.decoder = decoders.Fuse()
+    write(tmp_path, "llama", "PreTrainedTokenizerFast", tokenizer)
+    with pytest.raises(ModelError, match="its tokenizer does not give back what it was given") as error:
+        require_same_tokens(tmp_path)
+    assert told in str(error.value)
 
 
 def test_a_run_does_not_begin_with_one(resaved: Path, capsys: pytest.CaptureFixture[str]) -> None:
