@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveInt, Seconds, SecondsOrNone, Section
 from azr.run.metric_names import PROBE_ALL
 
 
@@ -18,7 +18,7 @@ class CampaignConfig(Section, place="campaign"):
     again."""
     steps_per_cycle: PositiveInt = 100
     """Training steps of a cycle; a cycle ends earlier when learning stagnates or the budget is used up."""
-    hours: NonNegativeFloat = 48.0
+    hours: Annotated[float, Ge(0), Le(10**6)] = 48.0
     """Time budget for the run, over all its starts; paused time and time between starts do not count. 0 = no
     limit."""
     max_flat_cycles: NonNegativeInt = 2
@@ -36,26 +36,26 @@ class CampaignConfig(Section, place="campaign"):
     """Free disk that must remain beside the checkpoints still to come; below it the run stops before it
     breaks something."""
 
-    poll_s: PositiveFloat = 0.5
+    poll_s: Seconds = 0.5
     """Seconds between checks on the trainer."""
-    sample_s: PositiveFloat = 30.0
+    sample_s: Seconds = 30.0
     """Seconds between samples of memory and disk (``supervision.jsonl``)."""
-    heartbeat_timeout_s: PositiveFloat = 300.0
+    heartbeat_timeout_s: Seconds = 300.0
     """Without a sign of life for this long, the trainer counts as hung."""
-    start_timeout_s: PositiveFloat = 1800.0
+    start_timeout_s: Seconds = 1800.0
     """Time limit for a start before any start of this run has been measured; afterwards ``timeout_factor``
     times their median applies."""
-    first_step_timeout_s: PositiveFloat = 3600.0
+    first_step_timeout_s: Seconds = 3600.0
     """Time limit for a step before any step of this run has been measured; afterwards ``timeout_factor``
     times their median applies."""
     timeout_factor: Annotated[float, Ge(1.5)] = 5.0
     """A start, step or save counts as hung after this many times the run's own median; below 1.5 every
     slightly slow one would."""
-    min_timeout_s: PositiveFloat = 900.0
+    min_timeout_s: Seconds = 900.0
     """No deadline derived from measurements is shorter than this."""
-    orphan_grace_s: NonNegativeFloat = 20.0
+    orphan_grace_s: SecondsOrNone = 20.0
     """Seconds that a trainer whose driver died has to save, once the next driver finds it."""
-    vram_wait_s: NonNegativeFloat = 90.0
+    vram_wait_s: SecondsOrNone = 90.0
     """Longest wait for the card's memory to fall after a trainer has ended; then the next start is tried
     anyway."""
     vram_margin_gib: NonNegativeFloat = 0.5
@@ -65,14 +65,14 @@ class CampaignConfig(Section, place="campaign"):
     """Unplanned restarts of the trainer in total."""
     max_restarts_without_progress: NonNegativeInt = 3
     """Unplanned restarts in a row without a new checkpoint; one more and the campaign fails."""
-    backoff_s: NonNegativeFloat = 5.0
+    backoff_s: SecondsOrNone = 5.0
     """Wait before the first unplanned restart; doubled for each further one in a row."""
-    backoff_max_s: NonNegativeFloat = 300.0
+    backoff_max_s: SecondsOrNone = 300.0
     """Longest such wait."""
     recycle_every_steps: NonNegativeInt = 0
     """Planned restart of the trainer after it trained this many steps, at a checkpoint. 0 = only when memory
     or step time grows."""
-    trainer_wait_s: NonNegativeFloat = 1800.0
+    trainer_wait_s: SecondsOrNone = 1800.0
     """How long a trainer that finished its cycle waits, with its engine, for the next one to be prepared,
     before it ends. 0 = each cycle starts a trainer of its own."""
     max_rollbacks: NonNegativeInt = 1

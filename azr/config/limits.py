@@ -22,6 +22,9 @@ PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
+Seconds = Annotated[float, Gt(0), Le(10**9)]
+SecondsOrNone = Annotated[float, Ge(0), Le(10**9)]
+"""Python cannot sleep for much longer."""
 Share = Annotated[float, Ge(0), Le(1)]
 
 

@@ -13,6 +13,7 @@ from azr.config.limits import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Seconds,
     Section,
     Share,
 )
@@ -85,7 +86,7 @@ class MonitorConfig(Section, place="monitor"):
     """Steps that the latest 5 or 10 are compared with. A longer window calls a slow decline a collapse, too."""
     thoughts_warmup_steps: NonNegativeInt = 20
     """Steps at the start that the window leaves out: answers halve while a model learns the required form."""
-    leak_horizon_s: PositiveFloat = 3600.0
+    leak_horizon_s: Seconds = 3600.0
     """Recycle the trainer when its memory, at its current growth, would leave less than ``leak_margin_gib``
     after this time."""
     leak_margin_gib: NonNegativeFloat = 2.0

@@ -72,7 +72,7 @@ class SelfPlayConfig(Section, place="selfplay"):
     """Tasks per stream and step; six streams of 64 are 384 responses."""
 
     # Prompts
-    references: NonNegativeInt = 6
+    references: Annotated[int, Ge(0), Le(100)] = 6
     """Tasks shown to a proposer as examples; 0 shows none (an ablation of the paper)."""
     reference_weighting: Literal["uniform", "step"] = "uniform"
     """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw

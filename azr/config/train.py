@@ -13,7 +13,15 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MinLen
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section, Share
+from azr.config.limits import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seconds,
+    Section,
+    Share,
+)
 
 Dtype = Literal["float32", "bfloat16"]
 Control = Literal["none", "proposer_frozen", "shuffled_rewards", "format_only"]
@@ -76,7 +84,7 @@ class RolloutConfig(Section, place="rollout"):
     large as the largest tensor, if that is more."""
     tensor_parallel: PositiveInt = 1
     """GPUs that share one engine."""
-    generation_timeout_s: PositiveFloat = 900.0
+    generation_timeout_s: Seconds = 900.0
     """Time limit for the responses of a step; exceeding it is an error."""
     merge_adapters: bool = False
     """Send the engine the base with the adapters merged in (``model.lora_rank`` above 0), rounded
@@ -239,6 +247,11 @@ class TrainConfig(Section, place="train"):
             yield (
                 f"train.entropy_floor_coefficient={self.entropy_floor_coefficient} is below train.entropy_coefficient="
                 f"{self.entropy_coefficient}: the bonus would shrink where it is to grow"
+            )
+        if self.learning_rate > 0.1:
+            yield (
+                f"train.learning_rate is {self.learning_rate:g}; AdamW moves each weight by about that much a step: "
+                "write 0.1 or less (1e-6 is usual, 2e-4 for the tiny model)"
             )
         if 0 < self.decay_steps <= self.warmup_steps:
             yield (

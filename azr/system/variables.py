@@ -27,18 +27,29 @@ LAUNCHER_VARIABLES = ("TORCHELASTIC_USE_AGENT_STORE",)
 serves."""
 ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """Of torch's memory on a card; guides against a full card set expandable segments there."""
+AMD_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+"""Cluster managers set them beside ``CUDA_VISIBLE_DEVICES``, whatever the card; Ray and verl end where both are set, or take one
+for the other."""
 TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
 _UNWANTED = {
     **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
     **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
+    **dict.fromkeys(AMD_VARIABLES, "it numbers AMD's cards, and a run uses NVIDIA's or none"),
     **dict.fromkeys(LAUNCHER_VARIABLES, "a run starts its processes itself, without torchrun or accelerate"),
     "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "a checkpoint holds an optimizer too, and could not be resumed from",
     **dict.fromkeys(
         JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
     ),
 }
-_TOOLS = {"VLLM_": "vLLM", "RAY_": "Ray", "TORCH": "torch", "PYTORCH": "torch"}
+_TOOLS = {
+    "VLLM_": "vLLM",
+    "RAY_": "Ray",
+    "TORCH": "torch",
+    "PYTORCH": "torch",
+    "ROCR_": "ROCm",
+    "HIP_": "ROCm",
+}
 """Beginnings of variables' names -> whose they are."""
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Network interfaces through which processes are to find each other. On one machine none has to be named; one that

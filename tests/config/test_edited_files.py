@@ -201,7 +201,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "recipe/cpu_tiny.yaml",
         "references: 2",
         "references: -1",
-        r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be",
+        r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it must be from 0 to 100",
     ),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
     (

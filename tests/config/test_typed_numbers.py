@@ -70,6 +70,22 @@ def test_a_number_with_a_unit_is_told_the_unit_of_its_key(item: str, told: str) 
     )
 
 
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("campaign.poll_s=1e300", "campaign.poll_s is 1e+300; it must be above 0, at most 1000000000"),
+        ("campaign.backoff_s=1e10", "it must be from 0 to 1000000000"),
+        ("campaign.hours=1e9", "it must be from 0 to 1000000"),
+        ("selfplay.references=1000", "it must be from 0 to 100"),
+        ("train.learning_rate=2", "train.learning_rate is 2; .*write 0.1 or less"),
+    ],
+)
+def test_a_number_that_nothing_could_work_with_is_refused(item: str, told: str) -> None:
+    """The driver ended in a traceback of ``time.sleep``, planning a step took hours, and the weights became NaN."""
+    with pytest.raises(ConfigError, match=told.replace("+", r"\+")):
+        loaded(item)
+
+
 def test_a_number_with_commas_and_other_forms_of_a_number() -> None:
     with pytest.raises(ConfigError, match="write the number without commas: seed=1000000"):
         loaded("seed=1,000,000")
