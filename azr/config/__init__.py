@@ -95,6 +95,13 @@ class Config:
                 f"selfplay.overlong_tokens is {self.selfplay.overlong_tokens} with responses of at most {self.rollout.max_response_tokens} "
                 "tokens (rollout.max_response_tokens): every response would be penalised for its length; set it to an eighth of that, or 0"
             )
+        room = self.rollout.max_response_tokens - self.selfplay.overlong_tokens
+        if self.selfplay.short_wrong_tokens > room:
+            raise ConfigError(
+                f"selfplay.short_wrong_tokens is {self.selfplay.short_wrong_tokens}, but responses of more than {room} tokens cost "
+                "as overlong (rollout.max_response_tokens less selfplay.overlong_tokens): no wrong answer would have the right "
+                "length; set it to a quarter of that, or 0"
+            )
 
 
 def _for_int4(config: Config) -> str:

@@ -160,7 +160,7 @@ class SelfPlayConfig(Section, place="selfplay"):
     none."""
     reject_guessable: bool = False
     """Refuse an abduction proposal that one of ``guesses`` solves, before its difficulty is sampled; it is paid like any
-    other invalid one. Against a game that decays into guessing the usual input. Not tried with real weights yet."""
+    other invalid one. Against a game that decays into guessing the usual input (docs/results.md)."""
     partial_proposal_reward: float = 0.0
     """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the
     required inputs and message that it has: 0.4 gives -0.7 for three of four parts. Needs ``usable_inputs``;
@@ -178,6 +178,13 @@ class SelfPlayConfig(Section, place="selfplay"):
     up to the limit."""
     overlong_penalty: NonNegativeFloat = 0.5
     """See ``overlong_tokens``."""
+    short_wrong_tokens: NonNegativeInt = 0
+    """Thought guard: a wrong answer of fewer tokens, the thought included, loses up to ``short_wrong_penalty`` more, in
+    proportion to what is missing; a right one may be as short as it likes. Against thoughts that collapse: hard tasks
+    get long thoughts and wrong answers, so that length itself seems to be what was wrong. 0 switches it off, as
+    published. Not tried with real weights yet."""
+    short_wrong_penalty: NonNegativeFloat = 0.25
+    """See ``short_wrong_tokens``. No answer is paid less than -1 for being short."""
     induction_reward: Literal["binary", "accuracy", "if_one"] = "binary"
     """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one``
     at least one."""

@@ -22,7 +22,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.intrinsic import diversity_term
 from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
 from azr.selfplay.repetition import own_program, repetition
-from azr.selfplay.rewards import INVALID, overlong_penalty, propose_reward, solve_reward
+from azr.selfplay.rewards import INVALID, overlong_penalty, propose_reward, solution_reward, solve_reward
 from azr.tasks import Task, TaskType
 
 
@@ -39,13 +39,13 @@ def assign_rewards(
     Args:
         max_response_tokens: the limit that ``selfplay.overlong_tokens`` counts back from.
     """
-    config = game.config
-
-    def less_length(reward: float, outcome: ProposeOutcome | SolveOutcome) -> float:
-        return reward - overlong_penalty(outcome.completion.n_tokens, max_response_tokens, config)
+    config, limit = game.config, max_response_tokens
 
     def rewarded_solution(outcome: SolveOutcome) -> SolveOutcome:
-        return replace(outcome, reward=less_length(base_reward(outcome, config), outcome))
+        tokens = outcome.completion.n_tokens
+        return replace(
+            outcome, reward=solution_reward(outcome.format_ok, outcome.score, tokens, limit, config)
+        )
 
     latest = game.latest_programs()
     rewarded: dict[str, ProposeOutcome | SolveOutcome] = {}
@@ -69,9 +69,10 @@ def assign_rewards(
             if keys & seen or game.holds(task):
                 reward = min(reward, config.duplicate_reward)
             seen |= keys
+        reward -= overlong_penalty(outcome.completion.n_tokens, limit, config)
         rewarded[outcome.row_id] = replace(
             outcome,
-            reward=None if outcome.is_leak else less_length(reward, outcome),
+            reward=None if outcome.is_leak else reward,
             samples=tuple(map(rewarded_solution, outcome.samples)),
             solved=outcome.solved and rewarded_solution(outcome.solved),
         )
@@ -79,7 +80,7 @@ def assign_rewards(
 
 
 def base_reward(outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig) -> float:
-    """What a response earns before any penalty for being a copy or too long."""
+    """What a response earns before any penalty for being a copy, or for its length."""
     if isinstance(outcome, SolveOutcome):
         return solve_reward(outcome.format_ok, outcome.score, config)
     accuracy = (outcome.accuracy or 0.0) if outcome.valid else None
@@ -149,8 +150,8 @@ def credit(
     rewards = [
         reward_by_row_id[each.outcome.row_id]
         if each.outcome
-        else solve_reward(each.format_ok, each.score, game.config) - penalty
-        for each, penalty in zip(taught, penalties, strict=True)
+        else solution_reward(each.format_ok, each.score, each.n_tokens, max_response_tokens, game.config)
+        for each in taught
     ]
 
     # Control: the rewards that are learned from.

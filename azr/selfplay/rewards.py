@@ -75,6 +75,22 @@ def induction_score(right: list[bool], how: str) -> float:
     return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]
 
 
+def solution_reward(format_ok: bool, score: float, tokens: int, limit: int, config: SelfPlayConfig) -> float:
+    """The solver's reward less what its length costs: close to the limit, and where it is wrong and short."""
+    reward = solve_reward(format_ok, score, config)
+    if reward == WRONG:
+        reward = max(INVALID, reward - short_wrong_penalty(tokens, config))
+    return reward - overlong_penalty(tokens, limit, config)
+
+
+def short_wrong_penalty(tokens: int, config: SelfPlayConfig) -> float:
+    """What a wrong answer's shortness costs (``selfplay.short_wrong_tokens``): nothing from that many tokens on, all of it
+    at none."""
+    if not config.short_wrong_tokens:
+        return 0.0
+    return config.short_wrong_penalty * max(0.0, 1 - tokens / config.short_wrong_tokens)
+
+
 def overlong_penalty(tokens: int, limit: int, config: SelfPlayConfig) -> float:
     """What a response's length costs (``selfplay.overlong_tokens``): nothing up to ``limit -
     overlong_tokens``, all of it at the limit."""

@@ -39,6 +39,13 @@ def test_a_response_that_is_nearly_cut_is_paid_less():
     assert found.advantages[0] > 0 > found.advantages[1]
 
 
+def test_of_two_wrong_answers_the_one_without_a_thought_is_paid_less():
+    game = SelfPlay(SelfPlayConfig(short_wrong_tokens=80), seed=3)
+    found = credit([sample(0.0, 20), sample(0.0, 80), sample(1.0, 20)], game, 1, 1000)
+    short, thought, right = found.advantages
+    assert short < thought < 0 < right
+
+
 def test_metrics_tell_the_reward_that_was_trained_on():
     """The diversity term and the price of length, both: a second payment forgot the price."""
     config = SelfPlayConfig(

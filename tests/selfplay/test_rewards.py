@@ -4,7 +4,14 @@ import pytest
 
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import ConfigError
-from azr.selfplay.rewards import induction_score, learnability, overlong_penalty, propose_reward, solve_reward
+from azr.selfplay.rewards import (
+    induction_score,
+    learnability,
+    overlong_penalty,
+    propose_reward,
+    solution_reward,
+    solve_reward,
+)
 
 CODE, PAPER = SelfPlayConfig(), SelfPlayConfig(variant="paper")
 
@@ -100,9 +107,32 @@ def test_length_costs_near_the_limit_only():
     assert overlong_penalty(1000, 1000, SelfPlayConfig()) == 0.0
 
 
+def test_only_a_wrong_answer_pays_for_being_short():
+    config = SelfPlayConfig(
+        short_wrong_tokens=100, short_wrong_penalty=0.4, overlong_tokens=100, overlong_penalty=0.5
+    )
+
+    def paid(score: float, tokens: int, format_ok: bool = True) -> float:
+        return solution_reward(format_ok, score, tokens, 1000, config)
+
+    assert [paid(0.0, tokens) for tokens in (0, 50, 100, 900, 1000)] == pytest.approx(
+        [-0.9, -0.7, -0.5, -0.5, -1.0]
+    )
+    assert [paid(1.0, tokens) for tokens in (0, 50, 1000)] == [1.0, 1.0, 0.5]
+    assert paid(0.0, 10, format_ok=False) == -1.0
+    assert solution_reward(True, 0.0, 10, 1000, SelfPlayConfig()) == -0.5
+    assert solution_reward(True, 0.0, 0, 1000, replace(config, short_wrong_penalty=3.0)) == -1.0
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"seed_share": 1.5}, {"overlong_penalty": -0.1}, {"overlong_tokens": -1}, {"learnability": "half"}],
+    [
+        {"seed_share": 1.5},
+        {"short_wrong_tokens": -1},
+        {"overlong_penalty": -0.1},
+        {"overlong_tokens": -1},
+        {"learnability": "half"},
+    ],
 )
 def test_guards_out_of_range_are_refused_by_name(changes):
     with pytest.raises(ConfigError, match=rf"selfplay\.{next(iter(changes))}"):
