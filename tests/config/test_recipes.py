@@ -84,6 +84,8 @@ def test_a_single_key_still_wins():
 def test_a_length_guard_as_long_as_the_response_is_refused():
     with pytest.raises(ConfigError, match=r"selfplay\.overlong_tokens.*every response would be penalised"):
         load_config(["recipe=1_5b_16gb", "rollout.max_response_tokens=128"])
-    with pytest.raises(ConfigError, match=r"selfplay\.short_wrong_tokens is 900, but responses of more than 896"):
+    with pytest.raises(
+        ConfigError, match=r"selfplay\.short_wrong_tokens is 900, but responses of more than 896"
+    ):
         load_config(["recipe=1_5b_16gb", "selfplay.short_wrong_tokens=900"])
     load_config(["recipe=1_5b_16gb", "selfplay.short_wrong_tokens=896"])
