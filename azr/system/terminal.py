@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import signal
 import stat
 import sys
 import time
@@ -123,7 +124,9 @@ class SteadyStream:
 
 
 def outlive_the_terminal() -> None:
-    """To be called by a program before its first output. A stream that was closed before the start leads nowhere."""
+    """To be called by a program before its first output. A stream that was closed before the start leads nowhere, and a job in the
+    background writes to its terminal also after ``stty tostop``: it would stand still, and not even end when asked to."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

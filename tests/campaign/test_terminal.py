@@ -93,6 +93,20 @@ def test_a_reader_of_one_line_does_not_end_the_run(run: RunDir) -> None:
     assert read_state_file(run.state).state is State.DONE and steps_of(run) == 8
 
 
+def test_a_job_in_the_background_of_a_terminal_that_lets_none_write_goes_on(run: RunDir) -> None:
+    """After ``stty tostop`` its first line suspended it, and so did the line that answers SIGTERM."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(PYTHONPATH=f"{ROOT}:{Path(__file__).parent}")
+        os.execvp("bash", ["bash", "-c", f"stty tostop; set -m; {driver(run, 4)} & wait; sleep 60"])
+    try:
+        wait_for(lambda: run.state.exists() and read_state_file(run.state).state is State.DONE)
+    finally:
+        os.close(terminal)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 @pytest.mark.parametrize("view", ["plain", "live"])
 def test_a_terminal_that_is_closed_ends_the_run_as_ctrl_c_does(run: RunDir, view: str) -> None:
     """The live screen, or plain lines, on a terminal whose window goes away."""
