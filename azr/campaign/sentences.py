@@ -50,12 +50,16 @@ def describe_state(run: RunDir, state: CampaignState, *, running: bool) -> str:
         running: a driver works in this very folder.
     """
     age_s = time.time() - state.updated_unix_s
-    age = f"{age_s:.0f} s ago" if age_s > -1 else f"{-age_s:.0f} s ahead of this machine's clock"
+    age = (
+        f"written {age_s:.0f} s ago"
+        if age_s > -1
+        else f"written {-age_s:.0f} s ahead of this machine's clock"
+    )
     lines = [
         f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
         state.sentence,
         f"{state.active_s / 3600:.2f} h used, {counted(state.restarts, 'restart')}, {counted(state.rollbacks, 'rollback')}; "
-        f"written {age}",
+        + (age if state.updated_unix_s else "nothing says when it was written"),
     ]
     if not running and state.state not in (State.DONE, State.FAILED):
         driver = state.driver

@@ -94,6 +94,11 @@ def read_manifest(run: RunDir) -> PoolManifest:
     """Raises:
     DataError: there is none, or it is damaged.
     """
+    if not run.pool_manifest.exists():
+        raise DataError(
+            f"{run.root} has no pool of tasks (pool/{run.pool_manifest.name}): it has not consolidated any yet, or they were deleted, or "
+            "left out when it was copied. The next cycle builds it anew"
+        )
     value = read_json(run.pool_manifest)
     try:
         manifest = from_json(PoolManifest, value, run.pool_manifest)

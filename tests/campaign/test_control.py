@@ -546,6 +546,8 @@ def test_status_of_a_damaged_state_says_what_it_goes_by(run: RunDir) -> None:
     state_path_previous(run).unlink()
     with pytest.raises(RunError, match="holds no campaign"):
         obey(run, "status", None)
+    run.state.write_text("{")
+    assert "nothing says when it was written" in obey(run, "status", None), "57 years ago"
 
 
 def test_a_finished_run_names_the_limit_that_ends_it_now(run: RunDir) -> None:

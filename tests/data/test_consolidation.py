@@ -230,6 +230,9 @@ def test_a_pool_that_does_not_match_its_manifest_is_not_loaded(run: RunDir) -> N
     run.pool_manifest.write_text(json.dumps(manifest | {"tasks": 99}))
     with pytest.raises(DataError, match="changed by hand or damaged"):
         read_manifest(run)
+    run.pool_manifest.unlink()
+    with pytest.raises(DataError, match=r"left out when it was copied\. The next cycle builds it anew"):
+        load_pool(run)
 
 
 def test_edits_of_the_pool_are_not_lost_in_silence(run: RunDir) -> None:
