@@ -265,7 +265,7 @@ def _shrinking(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgem
     told: list[str] = []
     onsets: list[int] = []
     for stream in (stream.name for stream in ALL_STREAMS if stream.role is Role.SOLVE):
-        both = (f"{stream}/response_tokens_mean", names.accuracy(stream))
+        both = (names.response_tokens(stream), names.accuracy(stream))
         known = [
             item for item in records if all(math.isfinite(item.values.get(name, math.nan)) for name in both)
         ]

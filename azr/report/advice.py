@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from azr.commands import command
-from azr.report.summary import RunStatus, RunSummary
+from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, number, percent, shown_path
 from azr.run import metric_names as names
@@ -28,6 +28,9 @@ have drifted (docs/results.md); 2 to 6 % in six steps of a default run with the 
 HIGH_GUESSABLE = 0.5
 """Abduction tasks that a typical input solves: from a fifth to nearly nine tenths of them in the one run that is known to
 have decayed into guessing."""
+SHORT_TOKENS, SHORT_SHARE, FIRST_STEPS = 64.0, 0.25, 5
+"""Of answers to input and output tasks: the two runs of 1.5B with less than 50 lost most, and those below a quarter of the
+first steps' are a thought of one sentence (docs/results.md)."""
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
@@ -105,11 +108,21 @@ def _of_proposals(summary: RunSummary) -> Iterator[str]:
             "`selfplay.repetition_penalty=2` is meant against it."
         )
     before, now = table.head_mean(names.GUESSABLE, TAIL), table.tail_mean(names.GUESSABLE, TAIL)
-    if before is not None and now is not None and now > max(HIGH_GUESSABLE, 2 * before):
+    refused = lookup(summary.config, "selfplay.reject_guessable")  # then they are proposed, and do not get in
+    if not refused and before is not None and now is not None and now > max(HIGH_GUESSABLE, 2 * before):
         yield (
             f"The usual inputs solve {percent(now, 0)} of the new abduction tasks, and {percent(before, 0)} in the first steps: "
             "the solver can guess instead of working backwards. `selfplay.reject_guessable=true` is meant against it."
         )
+    for kind, what in ((TaskType.ABDUCTION, "input"), (TaskType.DEDUCTION, "output")):
+        tokens = names.response_tokens(f"solve-{kind.value}")
+        before, now = table.head_mean(tokens, FIRST_STEPS), table.tail_mean(tokens, TAIL)
+        if before is not None and now is not None and now < min(SHORT_TOKENS, SHORT_SHARE * before):
+            yield (
+                f"Answers to {what} tasks have {now:.0f} tokens now and had {before:.0f} in the first steps: the thoughts may be lost. "
+                "Read some in the transcripts. A run that found inputs and outputs worse had lost them so; "
+                "`selfplay.short_wrong_tokens=120` is meant against it."
+            )
 
 
 def _of_difficulty(stats: TaskStats) -> Iterator[str]:

@@ -76,6 +76,11 @@ def accuracy(stream: str) -> str:
     return f"{stream}/accuracy"
 
 
+def response_tokens(stream: str) -> str:
+    """Mean tokens of a response, the thought included."""
+    return f"{stream}/response_tokens_mean"
+
+
 def valid(task_type: TaskType) -> str:
     """Share of proposals that the sandbox verified."""
     return f"{Role.PROPOSE.value}-{task_type.value}/valid"

@@ -44,7 +44,7 @@ def _common(stream: Stream, outcomes: Sequence[Outcome]) -> dict[str, float | No
         f"{stream.name}/reward_min": min(paid, default=None),
         f"{stream.name}/reward_max": max(paid, default=None),
         names.format_ok(stream.name): mean(outcome.format_ok for outcome in outcomes),
-        f"{stream.name}/response_tokens_mean": mean(lengths),
+        names.response_tokens(stream.name): mean(lengths),
         f"{stream.name}/response_tokens_max": max(lengths),
         f"{stream.name}/response_cut": mean(not outcome.completion.finished for outcome in outcomes),
         f"{stream.name}/reflects": mean(outcome.reflects for outcome in outcomes),

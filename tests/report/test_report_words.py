@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from synthetic_run import write_synthetic_run
 
 from azr.campaign.sentences import say_the_end
@@ -31,6 +32,7 @@ from azr.system.files import read_json, write_json_atomic
 from azr.tasks import TaskType
 
 ROOT = Path(__file__).resolve().parents[2]
+TOKENS = names.response_tokens("solve-deduction")
 
 
 def _parser(script: str) -> Any:
@@ -103,20 +105,34 @@ def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(
         ),
         (names.GUESSABLE, "usual inputs", 0.01, 0.45, False),
         (names.GUESSABLE, "usual inputs", 0.35, 0.6, False),
+        (TOKENS, "Answers to output tasks have 40 tokens now and had 300 in the first steps", 300, 40, True),
+        (TOKENS, "thoughts may be lost", 300, 70, False),
+        (TOKENS, "thoughts may be lost", 120, 40, False),
     ],
 )
 def test_a_game_that_decays_while_its_record_looks_well_is_said(
     tmp_path: Path, metric: str, words: str, first: float, last: float, said: bool
 ) -> None:
     run = write_synthetic_run(tmp_path, steps=60)
+    assert any(words in line for line in _advice_on(run, metric, first, last)) is said
+    label = {names.REPETITION: "resembled", names.GUESSABLE: "guessable", TOKENS: "deduction"}[metric]
+    assert re.search(rf"</i></span>{label} <b>", write_report(run.root).read_text(encoding="utf-8"))
+
+
+def _advice_on(run: RunDir, metric: str, first: float, last: float) -> list[str]:
     records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for number, record in enumerate(records):
         record["values"][metric] = first if number < 30 else last
     run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
-    advice = judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
-    assert any(words in line for line in advice) is said
-    label = {names.REPETITION: "resembled", names.GUESSABLE: "guessable"}[metric]
-    assert re.search(rf"</i></span>{label} <b>", write_report(run.root).read_text(encoding="utf-8"))
+    return judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_guessable_proposals_are_no_danger_where_they_are_refused(tmp_path: Path, refused: bool) -> None:
+    run = write_synthetic_run(tmp_path, steps=60)
+    config = yaml.safe_load(run.config.read_text()) | {"selfplay": {"reject_guessable": refused}}
+    run.config.write_text(yaml.safe_dump(config))
+    assert any("usual inputs" in line for line in _advice_on(run, names.GUESSABLE, 0.2, 0.6)) is not refused
 
 
 def test_paths_are_shown_as_one_types_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
