@@ -12,6 +12,8 @@ from azr.config.paths import find
 from azr.errors import RunError
 from azr.report.html import COMPARISON_NAME, write_comparison, write_report
 
+OTHER_FORMATS = (".pdf", ".md", ".txt", ".csv", ".json", ".png", ".svg", ".docx")
+
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("report", __doc__)
@@ -30,6 +32,11 @@ def main(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     if len({run.resolve() for run in arguments.runs}) < len(arguments.runs):
         raise RunError("a run is named twice, and would be compared with itself; name each once")
+    if arguments.output and arguments.output.suffix.lower() in OTHER_FORMATS:
+        raise RunError(
+            f"--output {arguments.output}: a report is an HTML page; write {arguments.output.with_suffix('.html')}, which a browser "
+            "prints as PDF (azr plot-metrics writes single curves as PNG and CSV)"
+        )
     if len(arguments.runs) == 1:
         path = _write_report(arguments.runs[0], arguments.output)
     else:

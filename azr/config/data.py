@@ -26,15 +26,15 @@ class DataConfig(Section, place="data"):
     seeds: Annotated[str, MinLen(1)] = "shipped"
     """Initial tasks: ``shipped`` (data/seeds), ``identity`` (zero-data start from the identity function
     alone), ``none``, or a path."""
-    extra_files: list[str] = field(default_factory=list)
+    extra_files: list[Annotated[str, MinLen(1)]] = field(default_factory=list)
     """Your own tasks: JSONL, JSON, CSV or parquet files, compressed or not, folders of them, or of Hugging
     Face ``datasets.save_to_disk``."""
-    other_runs: list[str] = field(default_factory=list)
+    other_runs: list[Annotated[str, MinLen(1)]] = field(default_factory=list)
     """Run directories whose tasks (pool and shards) join this run's."""
-    probe_files: list[str] = field(default_factory=lambda: ["shipped"])
+    probe_files: list[Annotated[str, MinLen(1)]] = field(default_factory=lambda: ["shipped"])
     """Frozen probe tasks, copied read-only into the run at its start, kept out of its training. ``shipped`` is
     data/probes/general.jsonl."""
-    evaluation_files: list[str] = field(default_factory=list)
+    evaluation_files: list[Annotated[str, MinLen(1)]] = field(default_factory=list)
     """Additional files (as in ``extra_files``) that no task may resemble. Their hashes are checked around
     each cycle."""
     reexecute: Reexecute = Reexecute.ONCE

@@ -68,7 +68,7 @@ class RolloutConfig(Section, place="rollout"):
     """Tokens the engine handles in one forward pass; small values starve the prefill."""
     enforce_eager: bool = False
     """No CUDA graphs: saves a few hundred MiB, costs several times the decode speed of a small model."""
-    cuda_graph_sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
+    cuda_graph_sizes: list[PositiveInt] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
     """Batch sizes for which CUDA graphs are captured."""
     compile_cache: bool = False
     """Keep what vLLM compiles for the card in its cache folder (``VLLM_CACHE_ROOT``, else ``~/.cache/vllm``), so that

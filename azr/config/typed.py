@@ -178,7 +178,11 @@ def _texts(key: str, value: str) -> list[str]:
             raise ConfigError(
                 f"{key}={value}: write '{key}=[a,b]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it"
             )
-        return [_text(key, value)] if value else []
+        if not value:
+            raise ConfigError(
+                f"{key}= names nothing; is a variable of the shell not set? An empty list is {key}=[]"
+            )
+        return [_text(key, value)]
     parts, current, quote = [], "", ""
     for character in value[1:-1]:
         if quote or (character in _QUOTES and not current.strip()):

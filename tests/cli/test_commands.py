@@ -323,3 +323,11 @@ def test_a_setting_among_the_options_is_taken_or_told_how_it_is_written(
 def test_a_command_as_other_tools_call_it_is_answered_with_the_one_that_is_meant(typed, meant, capsys):
     assert cli.main([typed]) == 2
     assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_a_report_is_not_written_under_the_name_of_another_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "report.PDF"
+    assert cli.run_command("report", [str(tmp_path), "--output", str(page)]) == 2
+    assert f"write {page.with_suffix('.html')}" in capsys.readouterr().err and not page.exists()

@@ -86,6 +86,22 @@ def test_a_number_that_nothing_could_work_with_is_refused(item: str, told: str) 
         loaded(item)
 
 
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("data.extra_files=", r"names nothing; is a variable of the shell not set\? An empty list is data.extra_files=\[\]"),
+        ("data.probe_files=", "names nothing"),
+        ("data.extra_files=['']", "an entry is ''; it cannot be empty"),
+        ("rollout.cuda_graph_sizes=[0]", "an entry is 0; it must be at least 1"),
+    ],
+)  # fmt: skip
+def test_a_list_of_nothing_is_not_taken_for_an_empty_one(item: str, told: str) -> None:
+    """``data.extra_files=$MINE`` trained without these tasks, and ``['']`` took all files of the current folder."""
+    with pytest.raises(ConfigError, match=told):
+        loaded(item)
+    assert loaded("data.extra_files=[]").data.extra_files == []
+
+
 def test_a_number_with_commas_and_other_forms_of_a_number() -> None:
     with pytest.raises(ConfigError, match="write the number without commas: seed=1000000"):
         loaded("seed=1,000,000")
