@@ -164,11 +164,16 @@ class Context:
         return "scripts/control.py stop" if read_requests(self.run).stop else ""
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps in small pieces; returns True as soon as somebody asks to stop."""
+        """Sleeps in small pieces; returns True as soon as somebody asks to stop.
+
+        Raises:
+            RunMovedError: the run is somebody else's by now.
+        """
         end_s = MONOTONIC() + seconds
-        while MONOTONIC() < end_s:
-            if self.stop_asked():
-                return True
+        while True:
+            self.require_folder()  # a laptop sleeps in a pause, too
+            left_s = end_s - MONOTONIC()
+            if self.stop_asked() or left_s <= 0:
+                return bool(self.stop_asked())
             self.show()
-            time.sleep(min(self.campaign.poll_s, max(0.0, end_s - MONOTONIC())))
-        return bool(self.stop_asked())
+            time.sleep(min(self.campaign.poll_s, left_s))

@@ -438,10 +438,11 @@ def test_a_driver_that_slept_ends_where_another_one_has_come_and_gone(one: RunDi
     assert ("over while this one slept" in (one.root / "driver.log").read_text()) == (later_s > 0)
 
 
-def test_a_driver_that_slept_in_its_pause_leaves_the_stop_request_of_the_one_that_took_over(
-    one: RunDir,
+@pytest.mark.parametrize("is_to_stop", [True, False])
+def test_a_driver_that_slept_in_its_pause_leaves_the_run_to_the_one_that_took_over(
+    one: RunDir, *, is_to_stop: bool
 ) -> None:
-    """It took the request for its own, and removed it: the other one went on."""
+    """It took a stop request for its own, and removed it, so that the other one went on; without one it waited for ever."""
     command_trainer(one, step_s=0.02)
     request_control(one, Control.PAUSE)
     slept = Driver(one, fast_config(cycles=1))
@@ -449,6 +450,7 @@ def test_a_driver_that_slept_in_its_pause_leaves_the_stop_request_of_the_one_tha
     state = read_state_file(one.state)
     theirs = replace(state, driver=None, paused=False, updated_unix_s=state.updated_unix_s + 1)
     write_state_file(one.state, theirs)
-    request_control(one, Control.STOP)
+    if is_to_stop:
+        request_control(one, Control.STOP)
     assert slept.wait() != 0 and "over while this one slept" in (one.root / "driver.log").read_text()
-    assert read_requests(one).stop and read_state_file(one.state) == theirs
+    assert read_requests(one).stop == is_to_stop and read_state_file(one.state) == theirs
