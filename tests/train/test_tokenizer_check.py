@@ -225,6 +225,20 @@ def test_one_that_loses_what_a_program_needs_is_refused(tmp_path: Path, normaliz
     assert told in str(error.value)
 
 
+def test_a_blank_before_the_first_word_is_no_loss(tmp_path: Path) -> None:
+    """Where a tokenizer puts one there, as before all other words, a good model was refused."""
+    write(
+        tmp_path,
+        "llama",
+        "PreTrainedTokenizerFast",
+        byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True)),
+    )
+    assert AutoTokenizer.from_pretrained(tmp_path).encode("def") == AutoTokenizer.from_pretrained(
+        tmp_path
+    ).encode(" def")
+    require_same_tokens(tmp_path)
+
+
 def test_a_run_does_not_begin_with_one(resaved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["recipe=cpu_tiny", f"model.path={resaved}", "name=x", f"runs_dir={resaved.parent}"]
     assert run_command("preflight", settings) == 2
