@@ -12,7 +12,7 @@ from azr.evaluate.items import Suite
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import number_type
 from azr.evaluate.suites import styles_of
-from azr.models.context import context_tokens
+from azr.models.context import engine_context_tokens
 from azr.system.files import read_json
 from azr.system.hardware import cpu_flags, detect, device_for
 from azr.system.imports import DEVICE_NAMES, engine_build, require_engine
@@ -113,8 +113,7 @@ def require_engine_fits(model: EngineModel, decoding: Decoding, suites: Iterable
             heads cannot be spread over so many cards.
     """
     values = read_json(model.folder / "config.json")
-    longest, _ = context_tokens(values)
-    limit = longest and max(longest, values.get("max_position_embeddings", 0))
+    limit = engine_context_tokens(values)
     prompt, answer = decoding.max_prompt_tokens, decoding.max_response_tokens
     if limit and prompt + answer > limit and any(suite.style == "frame" for suite in suites):
         shorter = max(1, limit * prompt // (prompt + answer))

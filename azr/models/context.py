@@ -57,6 +57,19 @@ def context_tokens(values: dict[str, Any]) -> tuple[int | None, str]:
     return limit, f"its context is {limit} tokens"
 
 
+def engine_context_tokens(values: dict[str, Any]) -> int | None:
+    """The longest sequence that the engine alone takes: longer where a rotation depends on the length, or where config.json
+    allows more by another name. None where config.json does not say."""
+    limit, _ = context_tokens(values)
+    if limit is None:
+        return None
+    kinds = {rope.get("rope_type") or rope.get("type"): rope.get("factor") for rope in _rotations(values)}
+    factor = kinds.get("dynamic")
+    scaled = int(limit * factor) if isinstance(factor, int | float) else limit
+    stated = (values.get(key) for key in ("max_position_embeddings", "model_max_length"))
+    return max([scaled, *(each for each in stated if isinstance(each, int))])
+
+
 def _rotations(values: dict[str, Any]) -> list[dict[str, Any]]:
     """``rope_parameters`` (transformers 5), or ``rope_scaling``, which it takes where there are both; some models have
     one for each kind of layer, all scaled alike."""

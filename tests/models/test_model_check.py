@@ -24,7 +24,7 @@ from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import of_folder
 from azr.models.check import CPU_HEAD_SIZES, refuse_head_size, require_trainable
-from azr.models.context import context_tokens
+from azr.models.context import context_tokens, engine_context_tokens
 from azr.models.model_hash import hash_model
 from azr.models.weight_files import Tensor, require_whole_files
 from azr.system.hardware import detect
@@ -669,6 +669,21 @@ def test_a_context_shorter_than_prompt_and_response(folder: Path) -> None:
 )
 def test_how_long_a_context_is(values: dict[str, Any], tokens: int | None) -> None:
     assert context_tokens(values)[0] == tokens
+
+
+@pytest.mark.parametrize(
+    ("more", "tokens"),
+    [
+        ({"rope_scaling": {"type": "dynamic", "factor": 4.0}}, 16384),
+        ({"rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 1024}, 4096),
+        ({"model_max_length": 8192}, 8192),
+        ({"max_position_embeddings": None, "n_positions": 512}, 512),
+        ({"max_position_embeddings": None}, None),
+    ],
+)
+def test_what_the_engine_alone_takes_is_not_refused(more: dict[str, Any], tokens: int | None) -> None:
+    """An evaluation beyond the original length of dynamic positions was refused, which the engine computes."""
+    assert engine_context_tokens({"max_position_embeddings": 4096, **more}) == tokens
 
 
 # ---------------------------------------------------------------- tokenizer
