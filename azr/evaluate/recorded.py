@@ -110,12 +110,15 @@ def recorded_answers(
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
-    called = [*(item.item_id for item in items), *left_out]
+    called = [*(item.item_id for item in items), *sorted(left_out)]
     answers: dict[tuple[str, int], Answer] = {}
     counts: Counter[str] = Counter()
     forms: dict[str, str] = {}
+    numbers = Counter(item_id.rpartition("/")[2] for item_id in called)
     names = {
-        item_id.rpartition("/")[2]: item_id for item_id in called if item_id.rpartition("/")[2].isdecimal()
+        number: item_id
+        for item_id in called
+        if (number := item_id.rpartition("/")[2]).isdecimal() and numbers[number] == 1
     }
     names |= {item_id.casefold(): item_id for item_id in called}
     rows = list(placed_records(path))

