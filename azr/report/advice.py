@@ -30,7 +30,7 @@ HIGH_GUESSABLE = 0.5
 have decayed into guessing."""
 SHORT_TOKENS, SHORT_SHARE, FIRST_STEPS = 64.0, 0.25, 5
 """Of answers to input and output tasks: the two runs of 1.5B with less than 50 lost most, and those below a quarter of the
-first steps' are a thought of one sentence (docs/results.md)."""
+first steps' are a thought of one sentence (docs/results.md). No proof: the run of 0.5B that gained ends with 41 and 34."""
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
@@ -118,10 +118,12 @@ def _of_proposals(summary: RunSummary) -> Iterator[str]:
         tokens = names.response_tokens(f"solve-{kind.value}")
         before, now = table.head_mean(tokens, FIRST_STEPS), table.tail_mean(tokens, TAIL)
         if before is not None and now is not None and now < min(SHORT_TOKENS, SHORT_SHARE * before):
+            on = lookup(summary.config, "selfplay.short_wrong_tokens")
             yield (
                 f"Answers to {what} tasks have {now:.0f} tokens now and had {before:.0f} in the first steps: the thoughts may be lost. "
-                "Read some in the transcripts. A run that found inputs and outputs worse had lost them so; "
-                "`selfplay.short_wrong_tokens=120` is meant against it."
+                "Read some in the transcripts, and evaluate: a run of 1.5B that found inputs and outputs worse had lost them so, one of "
+                "0.5B whose answers were as short gained."
+                + ("" if on else " `selfplay.short_wrong_tokens=120` is meant against it, and not tried yet.")
             )
 
 

@@ -127,6 +127,17 @@ def _advice_on(run: RunDir, metric: str, first: float, last: float) -> list[str]
     return judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
 
 
+@pytest.mark.parametrize("tokens", [0, 120])
+def test_short_answers_are_not_called_a_loss_that_is_known(tmp_path: Path, tokens: int) -> None:
+    """It was said of the run of 0.5B that gained most, and a setting named that may be on already."""
+    run = write_synthetic_run(tmp_path, steps=60)
+    config = yaml.safe_load(run.config.read_text()) | {"selfplay": {"short_wrong_tokens": tokens}}
+    run.config.write_text(yaml.safe_dump(config))
+    [told] = [line for line in _advice_on(run, TOKENS, 151, 34) if "thoughts may be lost" in line]
+    assert "one of 0.5B whose answers were as short gained" in told
+    assert ("selfplay.short_wrong_tokens=120" in told) is (not tokens)
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_guessable_proposals_are_no_danger_where_they_are_refused(tmp_path: Path, refused: bool) -> None:
     run = write_synthetic_run(tmp_path, steps=60)
