@@ -21,6 +21,7 @@ from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
 from azr.config.typed import split_overrides
 from azr.errors import AzrError, ConfigError, RunError
+from azr.run.rundir import is_run
 from azr.start import missing_module
 from azr.system.disks import missing_disk
 from azr.system.ending import EndedBySignalError, ended_by_signals
@@ -86,7 +87,8 @@ def place_to_write(word: str) -> Path:
         RunError: it would lie in a checkpoint, which a run removes once newer ones are saved.
     """
     place = at_home(word)
-    if re.search(r"/checkpoints/step_\d{8,}(/|$)", str(place.resolve())):
+    found = re.search(r"^(.*)/checkpoints/step_\d{8,}(/|$)", str(place.resolve()))
+    if found and is_run(Path(found[1])):  # a copy of a checkpoint that somebody keeps is removed by nobody
         raise RunError(
             f"{word} is in a checkpoint's folder, and would be removed with it; name another place"
         )

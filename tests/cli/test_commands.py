@@ -293,6 +293,8 @@ def test_what_is_nearly_a_run_is_told_which_run_is_meant(
     ):
         assert cli.run_command(words[0], words[1:]) == 2
         assert told in capsys.readouterr().err, words
+    kept = "kept/checkpoints/step_00000002/r.html"
+    assert cli.place_to_write(kept) == Path(kept), "a copy, which no run removes"
 
 
 def test_outputs_that_cannot_be_written_so_are_told_at_once(
