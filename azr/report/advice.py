@@ -29,8 +29,9 @@ HIGH_GUESSABLE = 0.5
 """Abduction tasks that a typical input solves: from a fifth to nearly nine tenths of them in the one run that is known to
 have decayed into guessing."""
 SHORT_TOKENS, SHORT_SHARE, FIRST_STEPS = 64.0, 0.25, 5
-"""Of answers to input and output tasks: the two runs of 1.5B with less than 50 lost most, and those below a quarter of the
-first steps' are a thought of one sentence (docs/results.md). No proof: the run of 0.5B that gained ends with 41 and 34."""
+"""Of answers to input and output tasks: the two runs of 1.5B with less than 50 for inputs lost 9 and 15 points there, and
+those below a quarter of the first steps' are a thought of one sentence (docs/results.md). No proof: the run of 0.5B that
+gained ends with 41 and 34."""
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
