@@ -114,11 +114,11 @@ def recorded_answers(
     answers: dict[tuple[str, int], Answer] = {}
     counts: Counter[str] = Counter()
     forms: dict[str, str] = {}
-    numbers = Counter(item_id.rpartition("/")[2] for item_id in called)
+    # GSM8K's questions have no numbers: ours are those of its lines, from 1, and other tools count from 0
+    ended = {item_id: item_id.rpartition("/")[2] for item_id in called if not item_id.startswith("gsm8k/")}
+    times = Counter(ended.values())
     names = {
-        number: item_id
-        for item_id in called
-        if (number := item_id.rpartition("/")[2]).isdecimal() and numbers[number] == 1
+        number: item_id for item_id, number in ended.items() if number.isdecimal() and times[number] == 1
     }
     names |= {item_id.casefold(): item_id for item_id in called}
     rows = list(placed_records(path))

@@ -212,14 +212,16 @@ def test_items_are_known_by_their_numbers_and_in_either_case(tmp_path: Path, nam
 
 
 def test_a_number_that_two_items_have_names_neither(tmp_path: Path) -> None:
-    """Answers to tasks of the first of two files were judged as those to the second's."""
+    """Answers to tasks of the first of two files were judged as those to the second's, and GSM8K's, which other tools count from
+    0, as those to the question before."""
     path = tmp_path / "samples.jsonl"
-    items: Any = [SimpleNamespace(item_id=name) for name in ("first/1", "second/1", "second/2")]
+    items: Any = [SimpleNamespace(item_id=name) for name in ("first/1", "second/1", "second/2", "gsm8k/3")]
     path.write_bytes(lines([{"id": 2, "completion": "x"}]))
     assert list(recorded_answers(path, items, partial=True).answers) == [("second/2", 0)]
-    path.write_bytes(lines([{"id": 1, "completion": "x"}]))
-    with pytest.raises(DataError, match="no item '1'"):
-        recorded_answers(path, items, partial=True)
+    for number in (1, 3):
+        path.write_bytes(lines([{"id": number, "completion": "x"}]))
+        with pytest.raises(DataError, match=f"no item '{number}'"):
+            recorded_answers(path, items, partial=True)
 
 
 def test_empty_answers_are_counted_below_the_score(tmp_path: Path) -> None:
