@@ -293,7 +293,10 @@ class SelfPlayConfig(Section, place="selfplay"):
                 "to save memory lower train.micro_batch_tokens"
             )
         if self.reject_guessable and not self.guesses:
-            yield "selfplay.reject_guessable needs inputs to try; set selfplay.guesses to 1 or more"
+            yield (
+                "selfplay.reject_guessable, which the recipes for instruct models switch on, needs inputs to try, and selfplay.guesses "
+                "is 0; set selfplay.reject_guessable=false too, or selfplay.guesses to 1 or more"
+            )
         if self.adaptive_samples and self.difficulty_samples < 2:
             yield "selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2"
 
