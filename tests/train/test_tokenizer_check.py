@@ -225,17 +225,13 @@ def test_one_that_loses_what_a_program_needs_is_refused(tmp_path: Path, normaliz
     assert told in str(error.value)
 
 
-def test_a_blank_before_the_first_word_is_no_loss(tmp_path: Path) -> None:
-    """Where a tokenizer puts one there, as before all other words, a good model was refused."""
-    write(
-        tmp_path,
-        "llama",
-        "PreTrainedTokenizerFast",
-        byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True)),
-    )
-    assert AutoTokenizer.from_pretrained(tmp_path).encode("def") == AutoTokenizer.from_pretrained(
-        tmp_path
-    ).encode(" def")
+@pytest.mark.parametrize("normalizer", [None, normalizers.Strip()])
+def test_blanks_at_the_ends_are_no_loss(tmp_path: Path, normalizer: Any) -> None:
+    """A good model was refused whose tokenizer puts one before the first word, as before all others."""
+    tokenizer = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=normalizer is None), normalizer)
+    write(tmp_path, "llama", "PreTrainedTokenizerFast", tokenizer)
+    read = AutoTokenizer.from_pretrained(tmp_path)
+    assert read.encode("def") == read.encode(" def")
     require_same_tokens(tmp_path)
 
 
