@@ -150,16 +150,17 @@ def test_a_picture_that_cannot_be_drawn(
 def test_a_file_of_the_users_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``--out results.png`` took ``results.csv`` beside it, and ``--output`` any file at all."""
     runs = [str(write_synthetic_run(tmp_path / name, steps=3).root) for name in ("one", "two")]
-    mine = tmp_path / "results.csv"
-    mine.write_text("model,score\na,1\n")
-    for words in (
-        ["plot-metrics", runs[0], "time_s/step", "--out", str(tmp_path / "results.png")],
-        ["report", runs[0], "--output", str(mine)],
-        ["report", *runs, "--output", str(mine)],
+    mine, page = tmp_path / "results.csv", tmp_path / "results.html"
+    for file in (mine, page):
+        file.write_text("model,score\na,1\n")
+    for file, words in (
+        (page, ["report", runs[0], "--output", str(page)]),
+        (page, ["report", *runs, "--output", str(page)]),
+        (mine, ["plot-metrics", runs[0], "time_s/step", "--out", str(tmp_path / "results.png")]),
     ):
         assert run_command(words[0], words[1:]) == 2
-        assert f"{mine} exists and is something else" in capsys.readouterr().err
-        assert mine.read_text() == "model,score\na,1\n" and not (tmp_path / "results.png").exists()
+        assert f"{file} exists and is something else" in capsys.readouterr().err
+        assert file.read_text() == "model,score\na,1\n" and not (tmp_path / "results.png").exists()
     mine.unlink()
     for _ in range(2):  # one's own is replaced
         assert (
