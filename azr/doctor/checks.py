@@ -45,6 +45,7 @@ from azr.doctor.card import (
 )
 from azr.errors import AzrError
 from azr.models.hub import HubName
+from azr.models.hub_failures import wrong_variable
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
 from azr.system.children import last_words, run_captured
@@ -226,7 +227,8 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         seen, _, fix = told.partition("; ")
         yield problem("file size", seen, fix)
     if shape is None:
-        yield note("model", f"{path} is not here yet; its size is unknown", name.download if name else "")
+        fix = wrong_variable() or name.download if name else ""
+        yield note("model", f"{path} is not here yet; its size is unknown", fix)
         return
     config = fit_card(config, machine, shape).config
     kept = kept_keys(run)

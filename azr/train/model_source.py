@@ -16,6 +16,7 @@ from azr.config.paths import PROJECT, at_home, cache_dir, where_looked
 from azr.errors import ModelError
 from azr.models.check import require_config_trainable, require_trainable
 from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
+from azr.models.hub_failures import hub_failure, refused_token, wrong_variable
 from azr.models.other_formats import adapter_in, of_another_tool, other_format
 from azr.models.weight_files import require_whole_files
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
@@ -186,6 +187,8 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
             "with the same account (or set HF_TOKEN), or choose another model"
         ) from error
     except RepositoryNotFoundError as error:
+        if refused_token(error):
+            return _cached_instead(name, patterns, error)
         raise ModelError(
             f"model.path={name}: there is no such model on the hub, and no such folder{where_looked(name.name)}. Check the spelling; "
             "of a private one, `hf auth login` first"
@@ -194,29 +197,35 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         raise ModelError(
             f"model.path={name} is neither a folder here nor a name that the hub allows: {error}"
         ) from error
-    except (httpx.HTTPError, OSError, ValueError) as error:  # ValueError: no JSON, but a page to log in
-        unwritten = error.strerror if isinstance(error, OSError) and error.errno in _UNWRITTEN else ""
-        folder, lacking = cached_folder(name), ""
-        if folder is not None and (folder / "config.json").is_file():
-            lacking = _lacking(folder) if "*.safetensors" in patterns else ""
-            if not lacking:
-                return folder
-        if unwritten:
-            raise ModelError(
-                f"model.path={name}: it cannot be written into the cache {hub_cache(os.environ)} ({unwritten}); make room there, "
-                "or choose another folder for the cache (HF_HOME)"
-            ) from error
-        if told := of_another_tool(path := str(name)):
-            raise ModelError(f"model.path={path}: not in the local cache. {told}") from error
-        found = (
-            f"what the local cache has of it cannot be used ({lacking})"
-            if lacking
-            else f"no such folder{where_looked(name.name)}, not in the local cache"
-        )
+    # ValueError: no JSON, but a page to log in; ImportError: a SOCKS proxy, for which httpx needs a package
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+        return _cached_instead(name, patterns, error)
+
+
+def _cached_instead(name: HubName, patterns: list[str], error: Exception) -> Path:
+    unwritten = error.strerror if isinstance(error, OSError) and error.errno in _UNWRITTEN else ""
+    folder, lacking = cached_folder(name), ""
+    if folder is not None and (folder / "config.json").is_file():
+        lacking = _lacking(folder) if "*.safetensors" in patterns else ""
+        if not lacking:
+            return folder
+    if unwritten and not wrong_variable():
         raise ModelError(
-            f"model.path={name}: {found}, and the hub cannot be reached ({type(error).__name__}). Download it once with "
-            f"network (`{name.download}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
+            f"model.path={name}: it cannot be written into the cache {hub_cache(os.environ)} ({unwritten}); make room there, "
+            "or choose another folder for the cache (HF_HOME)"
         ) from error
+    if told := of_another_tool(path := str(name)):
+        raise ModelError(f"model.path={path}: not in the local cache. {told}") from error
+    found = (
+        f"what the local cache has of it cannot be used ({lacking})"
+        if lacking
+        else f"no such folder{where_looked(name.name)}, not in the local cache"
+    )
+    remedy = (
+        f"Download it once with network (`{name.download}`), or set model.path to a local folder; "
+        "the bundled model is data/models/azr-tiny"
+    )
+    raise ModelError(f"model.path={name}: {found}, and {hub_failure(error, remedy)}") from error
 
 
 def _lacking(folder: Path) -> str:

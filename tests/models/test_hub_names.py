@@ -130,6 +130,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (httpx.ProxyError("407 Proxy Authentication Required"), "hub cannot be reached"),
         (json.JSONDecodeError("Expecting value", "<html>", 0), "hub cannot be reached"),
+        (httpx.InvalidURL("Invalid port: 'port'"), "hub cannot be reached"),
+        (ImportError("Using SOCKS proxy, but"), "hub cannot be reached"),
     ],
 )
 def test_a_hub_or_a_cache_that_fails(
