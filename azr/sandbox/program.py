@@ -144,6 +144,9 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
                     failure = (frames.ERROR, "NameError", f"the program defines no {program.entry[:80]!r}")
         except BaseException as error:  # noqa: BLE001 - whatever a program raises is its result
             failure = outcome_of(error)
+        # what the program's top level set holds for every call, and for nothing of ours
+        programs_limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(recursion_limit)
         if not program.entry:
             outcome, exception, reason = failure or (frames.OK, "", "")
             send(pack_call(CallFrame(0, outcome, 0, time.process_time() - start, "", exception, reason)))
@@ -157,9 +160,8 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
                     outcome, exception, reason = failure
                 else:
                     value, outcome, exception, reason = call_once(
-                        entry, program.inputs[call], program.value_chars
+                        entry, program.inputs[call], program.value_chars, programs_limit
                     )
-                sys.setrecursionlimit(recursion_limit)
                 if first is None:
                     first = (outcome, value, exception, reason)
                 elif (outcome, value, exception) != first[:3]:
@@ -179,14 +181,24 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
         sys.modules.pop(PROGRAM_NAME, None)
 
 
-def call_once(entry: Any, arguments: str, value_chars: int) -> tuple[str, int, str, str]:
-    """(value text, outcome, exception name, reason) of one call; arguments are parsed again, so that none is shared."""
+def call_once(
+    entry: Any, arguments: str, value_chars: int, recursion_limit: int
+) -> tuple[str, int, str, str]:
+    """(value text, outcome, exception name, reason) of one call; arguments are parsed again, so that none is shared.
+
+    A recursion limit that the call itself sets ends with it.
+    """
+    own_limit = sys.getrecursionlimit()
     try:
         positional, keywords = parse_arguments(arguments)
     except ValueReadError as error:
         return "", frames.REFUSED, "", f"the input is not a list of literals: {error}"
     try:
-        value = entry(*positional, **keywords)
+        try:
+            sys.setrecursionlimit(recursion_limit)
+            value = entry(*positional, **keywords)
+        finally:
+            sys.setrecursionlimit(own_limit)
     except BaseException as error:  # noqa: BLE001 - whatever a program raises is its result
         return ("", *outcome_of(error))
     try:

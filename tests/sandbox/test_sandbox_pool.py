@@ -150,6 +150,22 @@ def test_without_verification_one_run_is_enough(sandbox):
     assert run(sandbox, counter).status is Status.NONDETERMINISTIC
 
 
+def test_a_recursion_limit_of_the_top_level_holds_for_every_call_and_one_of_a_call_for_it_alone(sandbox):
+    """It held for the first call only: the second ended in RecursionError, and the program was nondeterministic."""
+    deep = "    return g(n)\ndef g(k):\n    return 0 if k == 0 else 1 + g(k - 1)"
+    top = f"import sys\nsys.setrecursionlimit(9000)\ndef f(n):\n{deep}"
+    assert run(sandbox, top, "2000", "3000").values == ("2000", "3000")
+    assert run(sandbox, top, "1", "3000", verify=False).values == ("1", "3000")
+    # too low for the reader of arguments and the writer of values, which are no part of the program
+    low = "import sys\nsys.setrecursionlimit(30)\ndef f(x):\n    return x"
+    nested = "[" * 60 + "]" * 60
+    assert run(sandbox, low, nested).values == (nested,)
+    inside = f"import sys\ndef f(n):\n    if n == 2000: sys.setrecursionlimit(9000)\n{deep}"
+    first, second = run(sandbox, inside, "2000", "2001", verify=False, every_input=True).calls
+    assert first.value == "2000" and second.exception == "RecursionError"
+    assert run(sandbox, "import sys\ndef f(n):\n    return sys.getrecursionlimit()").values == ("1000",)
+
+
 def test_evaluate_profile_runs_test_scripts(sandbox):
     script = (
         "import hashlib, random\n"
