@@ -13,18 +13,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.build import RefusedRow
+from azr.data.build import PoolBuild
 from azr.data.manifest import SourceEntry
-from azr.data.reasons import Reason
+from azr.data.reasons import COPIES_AND_CAPS, Reason
 from azr.data.sources import Kind
+from azr.report.text import one_line
 from azr.selfplay.selection import seed_kinds
 from azr.tasks import Task
 from azr.wording import counted
 
 SHOWN_FILES = 12
 """Files that get a line of their own; more are in the manifest."""
-SHOWN_ROWS = 5
-"""Rows without a task that are named; more are in ``pool/rejected.jsonl``."""
+SHOWN_ROWS = 3
+"""Rejected rows of a file that are named (``SHOWN_FILES`` in all); more are in ``pool/rejected.jsonl``."""
+_DETAIL_CHARS = 240
 BY_PROGRAMS = "rows of one program belong on one side: split tasks to train on from probe tasks by programs, not by rows"
 _WORDS = {
     Reason.LEAKED: "too similar to a task in the probe or evaluation files; left out, so that scores on those mean something (expected "
@@ -68,12 +70,12 @@ class Account:
         return f"{self.read} read{known}, {self.taken} taken, {left}"
 
 
-def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[str]:
-    """What is worth a line of its own about the new sources: files, rows without a task, leaks.
+def news(entries: Sequence[SourceEntry], build: PoolBuild | None = None) -> list[str]:
+    """What is worth a line of its own about the new sources: files, rejected rows, leaks.
 
     Args:
         entries: of the new sources only.
-        refused: rows of these sources.
+        build: for the rows of these sources.
     """
     alone = len(entries) == 1
     files = [entry for entry in entries if not alone or entry.kind == Kind.USER.value or not entry.rows]
@@ -82,14 +84,7 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
         lines.append(
             f"{counted(len(files) - SHOWN_FILES, 'more file')}: pool/manifest.json has the counts of each"
         )
-    lines += [
-        f"{item.source}, {item.row.place}: {item.reason.value}, {item.detail}"
-        for item in refused[:SHOWN_ROWS]
-    ]
-    if len(refused) > SHOWN_ROWS:
-        lines.append(
-            f"{counted(len(refused) - SHOWN_ROWS, 'more row')} without a task: pool/rejected.jsonl names them"
-        )
+    lines += rejected_rows(entries, build) if build else []
     # a user wonders about files, not about every merge
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     left_out = Account.of(brought).left_out
@@ -97,6 +92,25 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     lines += [f"{reason.value}: {count} {told}" for reason, told, count in found if count]
     own = Account.of(entry for entry in brought if entry.kind == Kind.USER.value)
     return lines + [BY_PROGRAMS] * (Reason.LEAKED.value in own.left_out)
+
+
+def rejected_rows(entries: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
+    """A line for each of the first rows of ``entries`` that hold no task, or, in a user's file, one that did not hold or
+    leaked (copies are no fault of a row); the last line counts the others."""
+    rows = [(item.source, item.row.line, item.row.unit, item.reason, item.detail) for item in build.refused]
+    for left, (source, line, unit) in zip(build.dropped, build.dropped_from, strict=True):
+        entry = build.entries[source]
+        if entry.kind == Kind.USER.value and left.reason not in COPIES_AND_CAPS:
+            rows.append((entry.name, line, unit, left.reason, left.detail))
+    new = {entry.name for entry in entries}
+    found: dict[str, dict[str, None]] = {}
+    for source, line, unit, reason, detail in sorted(row for row in rows if row[0] in new):
+        # the words of an exception are the program's own, and once are enough for the two tasks of a row
+        detail = one_line(detail)[:_DETAIL_CHARS]
+        found.setdefault(source, {})[f"{source}, {unit} {line}: {reason.value}, {detail}"] = None
+    shown = [line for lines in found.values() for line in list(lines)[:SHOWN_ROWS]][:SHOWN_FILES]
+    more = sum(map(len, found.values())) - len(shown)
+    return shown + [f"the rest in pool/rejected.jsonl ({counted(more, 'more row')})"] * (more > 0)
 
 
 def lacking_types(tasks: Iterable[Task], config: SelfPlayConfig) -> list[str]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from azr.config.data import DataConfig
 from azr.config.sandbox import SandboxConfig
@@ -40,6 +41,16 @@ class RefusedRow:
     detail: str
 
 
+class Origin(NamedTuple):
+    """Where a task stood."""
+
+    source: int
+    """Index among the entries."""
+    line: int
+    unit: str
+    """``line`` or ``row``, as in ``Row``."""
+
+
 @dataclass(frozen=True)
 class PoolBuild:
     kept: list[Task]
@@ -48,8 +59,8 @@ class PoolBuild:
     refused: list[RefusedRow]
     entries: list[SourceEntry]
     """One a source, those of judged sources first."""
-    dropped_from: list[str]
-    """The source of each of ``dropped``."""
+    dropped_from: list[Origin]
+    """The place of each of ``dropped``."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> seconds it took."""
 
@@ -97,14 +108,14 @@ def build_pool(
         kept = sorted(tasks, key=lambda t: (t.lineage.cycle, t.lineage.step, t.task_type.value, t.task_id))
         dropped.sort(key=lambda item: better_first(item.task))
         entries = _settle(entries, origins, kept, dropped)
-        dropped_from = [entries[origins[id(item.task)]].name for item in dropped]
+        dropped_from = [origins[id(item.task)] for item in dropped]
     return PoolBuild(kept, dropped, refused, entries, dropped_from, phases.seconds)
 
 
 _OWN_LOGS = (Kind.CYCLE, Kind.SHARD, Kind.OTHER_RUN)
 
-Origins = dict[int, int]
-"""``id`` of a task object -> index of its source. By object: two equal rows of one file are two tasks, one a
+Origins = dict[int, Origin]
+"""``id`` of a task object -> its place. By object: two equal rows of one file are two tasks, one a
 copy of the other."""
 
 
@@ -114,7 +125,7 @@ def _read(
     """All sources, the judged ones first, so that a task counts for the source that brought it first.
 
     Returns:
-        tasks, the source of each, rows without a task, one entry a source (what became of its tasks is not
+        tasks, the place of each, rows without a task, one entry a source (what became of its tasks is not
         known yet), and the rerun keys that need no execution.
     """
     tasks, refused, entries = list[Task](), list[RefusedRow](), list[SourceEntry]()
@@ -122,6 +133,7 @@ def _read(
     trusted, seen = set[str](), set[Task]()
     for index, source in enumerate(sorted(sources, key=lambda source: not source.judged)):
         rows, found, reasons = 0, list[Task](), Counter[str]()
+        places: Origins = {}
         for row in read_rows(source.file):
             rows += 1
             outcome = row_tasks(row, source, config)
@@ -130,12 +142,13 @@ def _read(
                 refused.append(RefusedRow(source.name, row, outcome.reason, outcome.detail))
             else:
                 found += outcome
+                places |= {id(task): Origin(index, row.line, row.unit) for task in outcome}
         if source.trusted:
             trusted |= {rerun_key(task) for task in found}
         new = [task for task in found if task not in seen]
         seen.update(new)
         tasks += new
-        origins |= {id(task): index for task in new}
+        origins |= {id(task): places[id(task)] for task in new}
         counts = (rows, len(found), dict(sorted(reasons.items())), len(found) - len(new))
         entries.append(SourceEntry(source.name, source.kind.value, file_hash(source.file), *counts))
     return tasks, origins, refused, entries, frozenset(trusted)
@@ -145,10 +158,10 @@ def _settle(
     entries: list[SourceEntry], origins: Origins, kept: list[Task], dropped: list[Dropped]
 ) -> list[SourceEntry]:
     """The entries with what became of their tasks."""
-    taken = Counter(origins[id(task)] for task in kept)
+    taken = Counter(origins[id(task)].source for task in kept)
     reasons = [Counter[str]() for _ in entries]
     for item in dropped:
-        reasons[origins[id(item.task)]][item.reason.value] += 1
+        reasons[origins[id(item.task)].source][item.reason.value] += 1
     return [
         replace(entry, taken=taken[index], dropped=dict(sorted(reasons[index].items())))
         for index, entry in enumerate(entries)

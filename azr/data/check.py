@@ -14,7 +14,7 @@ from azr.data.contamination import evaluation_items
 from azr.data.guard import probe_names, require_probes
 from azr.data.manifest import SourceEntry
 from azr.data.readers import read_rows
-from azr.data.reasons import Reason
+from azr.data.reasons import COPIES_AND_CAPS, Reason
 from azr.data.schema import Refused
 from azr.data.seeds import seed_sources
 from azr.data.sources import (
@@ -29,10 +29,6 @@ from azr.errors import AzrError, DataError
 from azr.run.rundir import RunDir
 from azr.wording import counted
 
-_COPIES = (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR)
-_CAPS = (Reason.PROGRAM_CAP, Reason.SHAPE_CAP, Reason.POOL_CAP)
-_IN_ANOTHER_FORM = {reason.value for reason in (*_COPIES, *_CAPS)}
-"""Left out since a better one of the kind is in the pool: the file was of use."""
 _SHOWN_FILES = 5
 
 
@@ -120,7 +116,7 @@ def useless_sources(sources: Iterable[TaskSource], entries: Sequence[SourceEntry
             by_name.setdefault(source.named, []).append(entry)
     for named, group in by_name.items():
         account = Account.of(group)
-        if not account.taken and not account.known and not _IN_ANOTHER_FORM & set(account.left_out):
+        if not account.taken and not account.known and not COPIES_AND_CAPS & set(account.left_out):
             leaked = f"; {BY_PROGRAMS}" if Reason.LEAKED.value in account.left_out else ""
             useless.append(f"{named} yields no usable task: {account.sentence}{leaked}")
     return useless

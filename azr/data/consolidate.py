@@ -22,7 +22,7 @@ from typing import Any
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.account import Account, lacking_types, news
+from azr.data.account import SHOWN_ROWS, Account, lacking_types, news, rejected_rows
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
@@ -71,7 +71,7 @@ class ConsolidationReport:
     sources: list[SourceEntry]
     """All that was read, new or not, each with its counts."""
     lines: list[str]
-    """What is worth a line of its own: files, rows without a task, leaks."""
+    """What is worth a line of its own: files, rejected rows, leaks."""
     missing: list[str] = field(default_factory=list)
     """Configured files that are gone; their tasks are kept from the previous cycle."""
 
@@ -151,8 +151,9 @@ def consolidate(
     useless = useless_sources(sources, build.entries) if cycle == 1 else []
     if useless:
         write_rejected(run, build)
+        told = [*useless, *rejected_rows(build.entries, build)[:SHOWN_ROWS]]
         raise DataError(
-            f"{'; '.join(useless)}. {run.pool / REJECTED_FILE} says why; correct it, or remove it from the configuration"
+            f"{'; '.join(told)}. {run.pool / REJECTED_FILE} says why; correct it, or remove it from the configuration"
         )
     if not build.kept:
         write_rejected(run, build)
@@ -290,8 +291,7 @@ def _new_entries(sources: Sequence[TaskSource], build: PoolBuild) -> list[Source
 
 
 def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
-    names = {entry.name for entry in new}
-    return news(new, [row for row in build.refused if row.source in names])
+    return news(new, build)
 
 
 def _cycle_source(run: RunDir, cycle: int) -> TaskSource:

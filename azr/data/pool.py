@@ -38,7 +38,7 @@ from azr.tasks import SCHEMA_VERSION
 
 BACKUPS = "backups"
 REJECTED_FILE = "rejected.jsonl"
-"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its source, its reason and the copy
+"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its source, line, reason and the copy
 that is."""
 
 
@@ -113,8 +113,8 @@ def write_rejected(run: RunDir, build: PoolBuild) -> Path:
         content = item.row.record if item.row.record is not None else item.row.text
         where = {"source": item.source, "line": item.row.line}
         records.append({"reason": item.reason.value, "detail": item.detail, **where, "record": content})
-    for left, source in zip(build.dropped, build.dropped_from, strict=True):
-        where = {"source": source, "copy_of": left.copy_of}
+    for left, origin in zip(build.dropped, build.dropped_from, strict=True):
+        where = {"source": build.entries[origin.source].name, "line": origin.line, "copy_of": left.copy_of}
         content = left.task.to_json()
         records.append({"reason": left.reason.value, "detail": left.detail, **where, "record": content})
     write_jsonl_atomic(path, records)

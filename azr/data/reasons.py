@@ -39,3 +39,8 @@ class Reason(str, Enum):
     """One more program of a shape that has data.max_per_shape already."""
     POOL_CAP = "pool_cap"
     """The pool is full; less useful than what stays."""
+
+
+_COPIES = (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR)
+COPIES_AND_CAPS = frozenset[str]((*_COPIES, Reason.PROGRAM_CAP, Reason.SHAPE_CAP, Reason.POOL_CAP))
+"""Left out since a better one of the kind is in the pool: the row was of use."""

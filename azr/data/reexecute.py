@@ -83,7 +83,11 @@ def reexecute(
         if key in trusted or rerun is None or rerun.reason is None:
             kept.append(task)
         else:
-            dropped.append(Dropped(task, rerun.reason, detail=rerun.detail))
+            detail = rerun.detail
+            if rerun.reason is Reason.TIMEOUT and task.lineage.source == "user":
+                limit = "wall_s" if "wall-clock" in detail else "cpu_s"
+                detail += f" (sandbox.limits.{limit})"
+            dropped.append(Dropped(task, rerun.reason, detail=detail))
     return kept, dropped
 
 

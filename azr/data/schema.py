@@ -22,6 +22,8 @@ _ESCAPED = re.compile(r"[^\n]*\\n[^\n]*")
 _ERROR = re.compile(r"[A-Z]\w*(Error|Exception|Interrupt|Exit|Iteration)")
 _OBJECT = re.compile(r"\s*(<|[A-Za-z_][\w.]*\()")
 """Begins the repr of an object that has no literal: ``Counter({...})``, ``datetime.date(...)``, ``<generator ...>``."""
+_SPREADSHEET = re.compile(r"\s*(TRUE|FALSE|#[A-Z][A-Z0/]+[!?]?)\s*")
+"""What a spreadsheet made of a cell: its true and false, or its name of an error (#NAME?, #REF!, #DIV/0!, #N/A)."""
 _CALL = re.compile(r"\s*(?:assert\s+)?f\s*\(")
 _OTHER_PROGRAMS = (
     (_FENCE, "is in a Markdown fence, with other text around it; leave the program alone there"),
@@ -232,6 +234,12 @@ def _list(key: str, value: Any) -> list[Any]:
 def _value_text(key: str, value: Any) -> str:
     """The text of a value: a number or true and false can mean one text only."""
     if isinstance(value, str):
+        if cell := _SPREADSHEET.fullmatch(value):
+            told = "an error of a spreadsheet, which took the value for a formula: format the column as Text and write it again"
+            if not cell[1].startswith("#"):
+                word = cell[1].title()
+                told = f"which a spreadsheet made of {word}: format the column as Text and write {word}"
+            raise DataError(f"field {key} is {cell[1]}, {told}")
         return _between_parentheses(key, value) if key.startswith("input") else value
     if isinstance(value, (bool, int)):
         return repr(value)

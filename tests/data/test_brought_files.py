@@ -405,6 +405,11 @@ def test_values_that_can_mean_one_text_only(value: object, text: str) -> None:
         (None, 'field input is null; if that is the value, write it as text, "None"'),
         ([1, 2], "field input is a list; write what is between the parentheses of f(...)"),
         ({"a": 1}, "field input is an object; write what is between"),
+        ("TRUE", "field input is TRUE, which a spreadsheet made of True: format the column as Text"),
+        (" FALSE", "field input is FALSE, which a spreadsheet made of False"),
+        ("#NAME?", "field input is #NAME?, an error of a spreadsheet, which took the value for a formula"),
+        ("#DIV/0!", "field input is #DIV/0!, an error of a spreadsheet"),
+        ("#N/A", "field input is #N/A, an error of a spreadsheet"),
     ],
 )
 def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, sentence: str) -> None:
@@ -646,7 +651,10 @@ def test_a_named_file_of_which_no_task_holds_stops_the_run(run: RunDir, tmp_path
     )
     config = quiet(extra_files=[str(wrong)], reexecute="once")
     require_readable(config, run)
-    with pytest.raises(DataError, match=r"wrong\.jsonl yields no usable task: .*1 output_mismatch"):
+    with pytest.raises(
+        DataError,
+        match=r"wrong\.jsonl yields no usable task: .*1 output_mismatch.*, row 1: output_mismatch, gives 1,",
+    ):
         consolidate(run, 1, config)
     assert [record["reason"] for record in read_jsonl(run.pool / "rejected.jsonl")] == ["output_mismatch"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
 
+from azr.config.sandbox import Limits, SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.data.account import Account, news
 from azr.data.consolidate import consolidate, merge_shard
@@ -208,9 +209,30 @@ def test_many_bad_rows_do_not_fill_the_screen(run: RunDir, tmp_path: Path) -> No
     bad = write_tasks(tmp_path / "bad.jsonl", [numbered(1), *[{"snippet": "def f(x): return x"}] * 30])
     sentence = consolidate(run, 1, quiet(extra_files=[str(bad)])).sentence
     assert (
-        len(re.findall(r"bad\.jsonl, line \d+: schema", sentence)) == 5
-        and "25 more rows without a task" in sentence
+        len(re.findall(r"bad\.jsonl, line \d+: schema", sentence)) == 3
+        and "the rest in pool/rejected.jsonl (27 more rows)" in sentence
     )
+
+
+def test_own_rows_that_do_not_hold_are_named_with_line_and_reason(run: RunDir, tmp_path: Path) -> None:
+    """Only rows without a task had a place."""
+    loop = {"snippet": "def f(x):\n    while x:\n        pass", "input": "1", "output": "2"}
+    wrong = {"snippet": "def f(x):\n    return x - 5", "input": "9", "output": "2"}
+    words = {"snippet": "def f(x):\n    raise ValueError('no\\n\\x1b[2J')", "input": "1", "output": "1"}
+    broken = {"snippet": "def f(x:", "input": "1", "output": "1"}
+    rows = [numbered(1), loop, numbered(1), wrong, words, broken]
+    mine = write_tasks(tmp_path / "mine.jsonl", rows)
+    sandbox = SandboxConfig(limits=Limits(cpu_s=0.1, wall_s=2))
+    lines = consolidate(run, 1, quiet(extra_files=[str(mine)], reexecute="once"), sandbox).lines
+    name = f"{tmp_path.name}/mine.jsonl"
+    start = lines.index(
+        f"{name}, line 2: execution_timeout, more than 0.1 s of CPU time (sandbox.limits.cpu_s)"
+    )
+    assert lines[start + 1] == f"{name}, line 4: output_mismatch, gives 4, the record says 2"
+    assert lines[start + 2] == f"{name}, line 5: execution_failed, error: ValueError: no  [2J"
+    assert lines[start + 3] == "the rest in pool/rejected.jsonl (1 more row)"
+    found = {(record["source"], record["line"]) for record in read_jsonl(run.pool / "rejected.jsonl")}
+    assert found == {(name, line) for line in (2, 3, 4, 5, 6)}, "a copy, which is no fault, has a line too"
 
 
 def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
@@ -238,5 +260,5 @@ def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
 def test_why_most_of_a_file_of_one_template_is_left_out_is_explained(reason: str, told: str) -> None:
     """Of 6000 tasks of one template 155 were taken, and "shape_cap" said why; of 40,000, 30,670 were a "program_cap"."""
     entry = SourceEntry("mine.jsonl", "user", "x", 100, 100, taken=64, dropped={reason: 36})
-    (line,) = [line for line in news([entry], []) if line.startswith(f"{reason}: 36 ")]
+    (line,) = [line for line in news([entry]) if line.startswith(f"{reason}: 36 ")]
     assert told in line
