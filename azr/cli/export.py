@@ -37,12 +37,18 @@ def _gguf_type(text: str) -> str:
     return text
 
 
+def _without_out(folder: str) -> None:
+    raise RunError(f"the folder to write is given as --out {folder}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("export", __doc__)
     parser.add_argument("run", type=find, metavar="RUN", help="run directory")
     parser.add_argument(
         "--out", type=place_to_write, required=True, metavar="DIR", help="folder to write; must not exist"
     )
+    parser.add_argument("folder", nargs="?", type=_without_out, help=argparse.SUPPRESS)
+    parser.add_argument("-o", type=_without_out, help=argparse.SUPPRESS)
     parser.add_argument("--step", help="step of a checkpoint, best (by probe score; default) or latest")
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="type of the weights"
@@ -79,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str]) -> int:
+    if any(word.startswith(("--push", "--hub", "--repo")) for word in words):  # as trainers of others have it
+        raise RunError(
+            "nothing is uploaded here: export the model with --out my-model, then `hf upload ORG/NAME my-model`"
+        )
     arguments = _parser().parse_args(words)
     run = RunDir(arguments.run.resolve())
     target = arguments.out.resolve()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -93,9 +94,12 @@ def styles_of(spec: str) -> tuple[str, ...]:
                 f"--suite {spec} is a file or folder, not a suite's name; --suite probes={spec} asks the tasks that it holds, and an "
                 "authors' file stands behind its suite's name in the same way (docs/evaluate.md)"
             )
-        raise ConfigError(
-            f"suite {name!r} is unknown; the suites are {', '.join(SUITE_STYLES)} (docs/evaluate.md)"
-        )
+        words = [word.strip().lower().replace("plus", "+") for word in name.split(",") if word.strip()]
+        near = [get_close_matches(word, SUITE_STYLES, n=1, cutoff=0.75) for word in words]
+        listed = f"the suites are {', '.join(SUITE_STYLES)} (docs/evaluate.md)"
+        if near and all(near):
+            listed = f"did you mean {' '.join(f'--suite {found[0]}' for found in near)}?"
+        raise ConfigError(f"suite {name!r} is unknown; {listed}")
     return SUITE_STYLES[name]
 
 

@@ -21,6 +21,10 @@ FORMATS = {
     ".tflite": f"TFLite files cannot be trained; {_ORIGINAL}",
     ".engine": f"TensorRT engines cannot be trained; {_ORIGINAL}",
     ".llamafile": f"llamafiles hold a GGUF model; {_ORIGINAL}",
+    **dict.fromkeys(
+        (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
+        "an archive; unpack it, and give the folder that holds config.json",
+    ),
 }
 """Suffix -> what it is, and what to do."""
 _NO_MODELS = (

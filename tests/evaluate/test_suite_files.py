@@ -7,6 +7,7 @@ import base64
 import gzip
 import json
 import pickle
+import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -476,5 +477,21 @@ def test_a_file_in_place_of_a_suites_name_is_told_how_it_is_asked(tmp_path: Path
     for name in ("mine=1.jsonl", str(tmp_path / "mine=1.jsonl")):
         with pytest.raises(ConfigError, match=f"--suite probes={name} asks the tasks that it holds"):
             styles_of(name)
-    with pytest.raises(ConfigError, match="suite 'mine' is unknown; the suites are probes, "):
-        styles_of("mine")
+    for name in ("mine", "mine,mbpp", ","):
+        with pytest.raises(ConfigError, match=f"suite '{name}' is unknown; the suites are probes, "):
+            styles_of(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("humaneval,mbpp", "--suite humaneval --suite mbpp"),
+        ("HumanEval", "--suite humaneval"),
+        ("human_eval", "--suite humaneval"),
+        ("humaneval_plus, MBPP+", "--suite humaneval+ --suite mbpp+"),
+        ("HumanEval=file", "--suite humaneval"),
+    ],
+)
+def test_another_spelling_of_a_suite_is_told_the_right_one(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"is unknown; did you mean {re.escape(meant)}\\?$"):
+        styles_of(name)

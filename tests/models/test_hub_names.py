@@ -213,6 +213,7 @@ def test_folders_of_other_kinds(tmp_path: Path) -> None:
         ("model.ckpt", "pickles"),
         ("consolidated.00.pth", "pickles"),
         ("model.onnx", "ONNX files cannot be trained"),
+        ("model.tar.gz", "an archive; unpack it, and give the folder"),
         ("tf_model.h5", "TensorFlow"),
         ("params.json", "Mistral's or Meta's own code"),
         ("adapter_model.safetensors", "holds an adapter, not a model"),
@@ -224,7 +225,7 @@ def test_a_folder_with_a_model_in_another_format(tmp_path: Path, file: str, told
     (tmp_path / file).write_bytes(b"x")
     with pytest.raises(ModelError, match=told):
         local_folder(str(tmp_path))
-    if file.endswith((".gguf", ".bin", ".onnx")):
+    if file.endswith((".gguf", ".bin", ".onnx", ".gz")):
         with pytest.raises(ModelError, match=f"is a file, not a model's folder.*{told}"):
             local_folder(str(tmp_path / file))
 
