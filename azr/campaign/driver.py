@@ -36,6 +36,7 @@ from azr.campaign.trainer_process import end_leftovers
 from azr.commands import command
 from azr.config import Config
 from azr.config.load import write_config
+from azr.data.guard import settle_probes
 from azr.errors import AzrError
 from azr.report.versions import collect_versions
 from azr.run.checkpoints import latest_verified_checkpoint, list_checkpoints
@@ -68,6 +69,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
     Raises:
         RunError: another driver is using the run, the directory cannot be written or was moved away, or the
             run began with another model or recipe.
+        DataError: its probe tasks are gone or were changed.
         ModelError: the model cannot be found.
     """
     parts = parts or default_parts()
@@ -80,7 +82,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         beats = stack.enter_context(DriverBeats(run))
         signals = stack.enter_context(StopSignals())
         try:
-            note = settle_identity(run, config)
+            notes = [settle_identity(run, config), settle_probes(run, config.data)]
             state, told = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
             versions = collect_versions(config.selfplay.frame)
             changed = changed_settings(run, config, versions)
@@ -88,7 +90,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress, versions)
                 ctx.predecessors = beats.predecessors
-                for sentence in filter(None, [note, *told]):
+                for sentence in filter(None, [*notes, *told]):
                     ctx.say(sentence)
                 _tell_changes(ctx, changed)
                 status = _run(ctx)

@@ -27,10 +27,13 @@ from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
 from azr.data.guard import (
+    CONSOLIDATION_FILE,
     check_evaluation_files,
+    frozen_hashes,
     prepare_probes,
     protected_files,
     require_true_probes,
+    settle_probes,
     twofold_probes,
 )
 from azr.data.manifest import SourceEntry
@@ -43,8 +46,6 @@ from azr.run.rundir import RunDir
 from azr.system.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
 from azr.wording import counted
 
-CONSOLIDATION_FILE = "consolidation.json"
-"""In the cycle's folder: the report of what TRAIN starts from."""
 MERGE_FILE = "merge.json"
 """In the cycle's folder: the report of what the cycle brought."""
 
@@ -74,6 +75,8 @@ class ConsolidationReport:
     """What is worth a line of its own: files, rejected rows, leaks."""
     missing: list[str] = field(default_factory=list)
     """Configured files that are gone; their tasks are kept from the previous cycle."""
+    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Those of the frozen probes and the evaluation files, as ``azr.data.guard`` keeps them."""
 
     @property
     def sentence(self) -> str:
@@ -143,6 +146,7 @@ def consolidate(
         SandboxError: programs cannot be confined on this machine.
     """
     started = time.monotonic()
+    restored = settle_probes(run, config)
     require_true_probes(run, config, RerunStore(run.pool / RERUNS_FILE), sandbox or SandboxConfig())
     twofold = twofold_probes(run, config)
     prepare_probes(run, config)
@@ -182,6 +186,7 @@ def consolidate(
         phases={name: round(seconds, 3) for name, seconds in phases.items()},
         sources=build.entries,
         lines=[
+            *([restored.removesuffix(".")] if restored else []),
             *changed,
             *(f"{item}; its tasks stay in the pool" for item in missing),
             *_lines(new, build),
@@ -190,6 +195,7 @@ def consolidate(
             *(lacking_types(build.kept, play) if play else ()),
         ],
         missing=missing,
+        hashes=frozen_hashes(run.probes),
     )
     write_json_atomic(run.cycle(cycle) / CONSOLIDATION_FILE, asdict(report))
     return report

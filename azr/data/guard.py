@@ -40,9 +40,10 @@ from azr.wording import counted
 
 HASHES_FILE = "hashes.json"
 """In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
+CONSOLIDATION_FILE = "consolidation.json"
+"""In the cycle's folder: the report of what TRAIN starts from. It repeats the hashes, for the day when the folder is gone."""
 
-
-PUT_BACK = "copy the original back, or start a new run: figures before and after cannot be compared"
+PUT_BACK = "copy the original back from a backup, or start a run of another name: scores on other tasks cannot be compared"
 
 
 def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, sandbox: SandboxConfig) -> None:
@@ -102,12 +103,42 @@ def prepare_probes(run: RunDir, config: DataConfig) -> None:
         set_mode(copy, 0o444)
         hashes[name] = file_hash(copy)
     evaluation = {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)}
-    before = _hashes(run.probes)["probes"]  # of a start that ended before the first cycle had its tasks
+    before = frozen_hashes(run.probes)["probes"]  # of a start that ended before the first cycle had its tasks
     for copy in run.probes.glob("*.jsonl"):
         if copy.name in before and copy.name not in names:
             copy.unlink()
     write_json_atomic(_hashes_path(run), {"probes": hashes, "evaluation": evaluation})
     fsync_directory(run.probes)
+
+
+def settle_probes(run: RunDir, config: DataConfig) -> str:
+    """Puts back what is gone of a begun run's probes, as far as the configured files still hold what it began with.
+
+    Returns:
+        a sentence for the user where something was put back; else empty.
+
+    Raises:
+        DataError: they hold other tasks, a copy was changed, or nothing says what the run began with; nothing is written.
+    """
+    recorded, hashes_stand = _recorded(run), _hashes_path(run).exists()
+    if not recorded and run.has_asked_probes and not hashes_stand:
+        raise DataError(_lost(_hashes_path(run)))
+    expected = recorded.get("probes", {})
+    gone = [name for name in expected if not (run.probes / name).is_file()]
+    if not recorded or (hashes_stand and not gone):
+        return ""
+    files = configured_files(probe_names(config), "data.probe_files")[0] if gone else []
+    given = {f"{bare_name(file)}.jsonl": file for file in files}
+    found = {name: given[name] for name in gone if name in given and file_hash(given[name]) == expected[name]}
+    for name in expected.keys() - found.keys():
+        _check(run.probes / name, expected[name], PUT_BACK)
+    for name, file in found.items():
+        write_bytes_atomic(run.probes / name, file.read_bytes())
+        set_mode(run.probes / name, 0o444)
+    if not hashes_stand:
+        gone.append(HASHES_FILE)
+        write_json_atomic(_hashes_path(run), recorded)
+    return f"{', '.join(gone)} in {run.probes} {'was' if len(gone) == 1 else 'were'} gone, and restored as they were at its start."
 
 
 def probes_are_frozen(run: RunDir) -> bool:
@@ -220,9 +251,9 @@ def probe_files(run: RunDir) -> list[Path]:
     """The run's frozen probe files.
 
     Raises:
-        DataError: the folder's hash file is damaged.
+        DataError: as ``probe_files_in``.
     """
-    return [run.probes / name for name in sorted(_hashes(run.probes)["probes"])]
+    return probe_files_in(run.probes)
 
 
 def probe_files_in(folder: Path) -> list[Path]:
@@ -230,14 +261,20 @@ def probe_files_in(folder: Path) -> list[Path]:
     copy of a sync client, a file by hand) was never kept out of training, and would change what scores are of.
 
     Raises:
-        DataError: the folder's hash file is damaged, or one of the files is not as it was frozen.
+        DataError: the folder's hash file is damaged, or one of the files is gone or not as it was frozen.
     """
-    if (folder / HASHES_FILE).exists():
-        frozen = _hashes(folder)["probes"]
+    run = RunDir(folder.parent)
+    own = folder == run.probes
+    recorded = _recorded(run) if own else {}
+    if recorded or (folder / HASHES_FILE).exists():
+        frozen = (recorded or frozen_hashes(folder))["probes"]
         for name, expected in frozen.items():
             _check(folder / name, expected, PUT_BACK)
         return [folder / name for name in sorted(frozen)]
-    return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
+    files = sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
+    if own and run.has_asked_probes and not files:
+        raise DataError(_lost(folder))
+    return files
 
 
 def protected_files(run: RunDir, config: DataConfig) -> list[Path]:
@@ -253,7 +290,8 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
     Raises:
         DataError: a file was changed or is gone; the message names it and says what to do.
     """
-    recorded = _hashes(run.probes)
+    settle_probes(run, config)
+    recorded = frozen_hashes(run.probes)
     probe_files_in(run.probes)
     known = {str(PROJECT / name): expected for name, expected in recorded["evaluation"].items()}
     added = {}
@@ -294,12 +332,32 @@ def _hashes_path(run: RunDir) -> Path:
     return run.probes / HASHES_FILE
 
 
-def _hashes(folder: Path) -> dict[str, dict[str, str]]:
+def _lost(path: Path) -> str:
+    return f"{path} is gone, and nothing else says which tasks the run began with; {PUT_BACK}"
+
+
+def _recorded(run: RunDir) -> dict[str, dict[str, str]]:
+    """The hashes as the latest consolidation repeats them; empty in a run that has none, or of an earlier version."""
+    for path in reversed(run.in_cycles(CONSOLIDATION_FILE).values()):
+        with contextlib.suppress(DataError, AttributeError):  # damaged: an earlier one says the same
+            if hashes := read_json(path).get("hashes"):
+                return hashes
+    return {}
+
+
+def frozen_hashes(folder: Path) -> dict[str, dict[str, str]]:
+    """What a folder's hash file says; no file where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
     path = folder / HASHES_FILE
     if not path.exists():
         return {"probes": {}, "evaluation": {}}
     value: Any = read_json(path)
     parts = [value.get(key) for key in ("probes", "evaluation")] if isinstance(value, dict) else [None]
     if not all(isinstance(part, dict) for part in parts):
-        raise DataError(f"{path} is damaged; delete it to record the probe files again")
+        raise DataError(
+            f"{path} is damaged; {PUT_BACK}. Without one, delete it: the next start restores it where it is recorded elsewhere too"
+        )
     return value

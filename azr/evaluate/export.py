@@ -17,6 +17,7 @@ from typing import Any
 
 from azr.config import Config
 from azr.config.load import read_config
+from azr.data.guard import probe_files_in
 from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine import prompt_limit
@@ -106,6 +107,8 @@ def _export(
     config = read_config(run.config)
     identity = require_base_unchanged(run)
     checkpoint = find_checkpoint(run, options.step)
+    if options.check:
+        probe_files_in(run.probes)  # before the long work too
     say(f"{run.root.name}, step {checkpoint.step}: merging weights to {options.dtype}")
 
     shutil.rmtree(unchecked, ignore_errors=True)
@@ -271,7 +274,7 @@ def training_probes(run: RunDir, config: Config, folder: Path) -> TaskSuite | No
 
     fits = prompt_limit(folder, config.rollout.max_prompt_tokens, config.model.trust_remote_code)
     rows: Sequence[PromptRow] = []
-    if any(run.probes.glob("*.jsonl")) and config.train.probe_tasks:
+    if config.train.probe_tasks:
         rows = first_probe_rows(
             run.probes, run.first_probe_scores, config.train.probe_tasks, config.selfplay, fits
         )

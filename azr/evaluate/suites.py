@@ -149,7 +149,7 @@ def build_suite(
     name, _, path = spec.partition("=")
     file = at_home(path) if path else None  # a shell leaves ~ behind = alone
     if name == "probes":
-        own = run.probes if run and run.probes.is_dir() else SHIPPED_PROBES.parent
+        own = run.probes if run else SHIPPED_PROBES.parent  # a run's are gone sometimes: said, not replaced
         return probe_suite(file or own, config, brought=file is not None)
     if name == "proposals":
         if file:

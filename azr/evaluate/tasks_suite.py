@@ -132,8 +132,8 @@ def probe_suite(path: Path, config: SelfPlayConfig, *, brought: bool = True) -> 
     Raises:
         DataError: no such file or folder, or a record is malformed.
     """
-    files = probe_files_in(path) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
+    files = [path] if path.is_file() else probe_files_in(path)
+    if not files:
         raise DataError(
             f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some"
         )

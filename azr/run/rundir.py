@@ -46,7 +46,13 @@ class RunDir:
     @property
     def lacks_probes(self) -> bool:
         """Whether the run has frozen its probes, and there were none (``data.probe_files=[]``)."""
-        return self.probes.is_dir() and not any(self.probes.glob("*.jsonl"))
+        empty = self.probes.is_dir() and not any(self.probes.glob("*.jsonl"))
+        return empty and not self.has_asked_probes
+
+    @property
+    def has_asked_probes(self) -> bool:
+        """Whether scores of probe tasks are recorded: then the run had some, wherever they are now."""
+        return self.first_probe_scores.exists() or self.first_verdict_scores.exists()
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}"

@@ -23,7 +23,7 @@ from azr.campaign.state import CampaignState, write_state_file
 from azr.config import Config, load
 from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
-from azr.errors import CheckpointError, ConfigError, ModelError, RunError
+from azr.errors import CheckpointError, ConfigError, DataError, ModelError, RunError
 from azr.evaluate import evaluation, export, gguf, weights
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine_worker import HashedWeights
@@ -603,6 +603,17 @@ def test_the_probe_tasks_are_the_trainer_s_own(run: RunDir, tmp_path: Path) -> N
     assert [suite.tasks[row.row_id] for row in rows] == [row.task for row in rows]
     shutil.rmtree(run.probes)
     assert training_probes(run, config, PROJECT / "data/models/azr-tiny") is None
+
+
+def test_a_run_whose_probes_are_lost_is_not_exported_first(run: RunDir, tmp_path: Path) -> None:
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    write_json_atomic(run.first_probe_scores, {"scores": {"probe/probes/0": 1.0}})
+    shutil.rmtree(run.probes)
+    said: list[str] = []
+    with pytest.raises(DataError, match="probes is gone, and nothing else says which tasks"):
+        export_model(run, tmp_path / "out", ExportOptions(step="2"), said.append)
+    assert not said
 
 
 def scores_of(right: int, n: int) -> Scores:
