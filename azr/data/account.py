@@ -17,10 +17,9 @@ from azr.data.build import PoolBuild
 from azr.data.manifest import SourceEntry
 from azr.data.reasons import COPIES_AND_CAPS, Reason
 from azr.data.sources import Kind
-from azr.report.text import one_line
 from azr.selfplay.selection import seed_kinds
 from azr.tasks import Task
-from azr.wording import counted
+from azr.wording import counted, one_line
 
 SHOWN_FILES = 12
 """Files that get a line of their own; more are in the manifest."""

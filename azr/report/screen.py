@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from azr.report.summary import PHASE_WORDS, RunStatus, RunSummary
-from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
+from azr.report.text import duration, number, percent, points, signed, sparkline, when
 from azr.report.verdict import deciding_change
 from azr.run import metric_names as names
 from azr.tasks import TaskType
+from azr.wording import one_line
 
 MAX_WIDTH = 100
 INCIDENT_LINES = 3

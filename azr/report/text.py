@@ -123,11 +123,6 @@ def shown_path(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def one_line(text: str) -> str:
-    """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one line."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def cut(text: str, limit: int = MAX_CHARS) -> str:
     """The beginning and the end of a long text, and how much was left out."""
     if len(text) <= limit:

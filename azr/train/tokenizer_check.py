@@ -117,9 +117,8 @@ def _require_text_back(folder: Path, tokenizer: Any) -> None:
     text = TEXTS[0]
     ids = tokenizer.encode(text, add_special_tokens=False)
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    if (
-        back.strip() != text.strip()
-    ):  # many put a blank before the first word, as before all others; some take the last line end
+    # many put a blank before the first word, as before all others; some take the last line end
+    if back.strip() != text.strip():
         raise ModelError(
             f"{folder}: its tokenizer does not give back what it was given: of {text!r} it makes {back!r}, and a program needs its "
             "lines, indentation and letters; use the tokenizer's files from the model that this one was made from, or one whose tokenizer "
