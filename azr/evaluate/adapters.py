@@ -8,7 +8,7 @@ from typing import Any
 
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
-from azr.evaluate.how_trained import caveats, how_trained
+from azr.evaluate.export_cards import caveats, how_trained
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
 from azr.evaluate.weights import WEIGHT_FILES, lora_adapters, lora_alpha, require_new_folder

@@ -22,10 +22,9 @@ from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import evaluate_suite
-from azr.evaluate.export_cards import model_card, shown_model
+from azr.evaluate.export_cards import caveats, how_trained, model_card, shown_model
 from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.gpu_lock import lock_folder
-from azr.evaluate.how_trained import caveats, how_trained
 from azr.evaluate.items import Item
 from azr.evaluate.models import ask_record, find_checkpoint, of_folder, probe_scores
 from azr.evaluate.options import Options

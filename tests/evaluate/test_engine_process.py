@@ -22,7 +22,7 @@ from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all, shape
 from azr.evaluate.engine_requests import Decoding, EngineJob, Request
 from azr.evaluate.engine_session import check_loaded
-from azr.evaluate.number_type import number_type
+from azr.evaluate.options import number_type
 from azr.evaluate.progress import ProgressLine, Tally
 from azr.system.files import read_json, write_json_atomic
 from azr.system.hardware import Machine, cpu_flags

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_fixture import PROJECT, TINY, make_run, random_model, save_checkpoint
+from run_fixture import PROJECT, TINY, card_record, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.campaign.state import CampaignState, write_state_file
@@ -35,9 +35,8 @@ from azr.evaluate.export import (
     export_model,
     training_probes,
 )
-from azr.evaluate.export_cards import model_card, shown_model
-from azr.evaluate.how_trained import how_trained
-from azr.evaluate.models import ask_record, find_checkpoint, resolve
+from azr.evaluate.export_cards import how_trained, model_card, shown_model
+from azr.evaluate.models import find_checkpoint, resolve
 from azr.evaluate.options import Options
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
@@ -327,8 +326,9 @@ def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_p
             }
         )
     )
-    record = {"base_model": "my-model", "step": 2, "weights": "float32", "ask": ask_record(Config())}
-    card = model_card(record | {"earlier_runs": earlier_runs(tmp_path)}, Config(), [], "mine")
+    earlier = earlier_runs(tmp_path)
+    record = card_record(tmp_path, Config(), 2, base_model="my-model", earlier_runs=earlier)
+    card = model_card(record, Config(), [], "mine")
     assert "base_model: Qwen/Qwen2.5-Coder-0.5B\n" in card
     assert (
         "| The base model is | step 40 of a run from `first`, step 20 of a run from `Qwen/Qwen2.5-Coder-0.5B@main` |"
@@ -346,9 +346,10 @@ def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_p
         ("/home/me/.cache/huggingface/hub/models--org--a-name/snapshots/0a1b/", "org/a-name"),
     ],
 )
-def test_the_card_names_a_base_model_as_the_hub_takes_it(base: str, named: str | None) -> None:
-    record = {"base_model": base, "step": 2, "weights": "float32", "ask": ask_record(Config())}
-    card = model_card(record, Config(), [], "mine")
+def test_the_card_names_a_base_model_as_the_hub_takes_it(
+    tmp_path: Path, base: str, named: str | None
+) -> None:
+    card = model_card(card_record(tmp_path, Config(), 2, base_model=base), Config(), [], "mine")
     assert f"base_model: {named}\n" in card if named else "base_model:" not in card
     assert f"| `{shown_model(base)}`" in card
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from run_fixture import card_record
 
 from azr.config import Config
 from azr.config.selfplay import SelfPlayConfig
 from azr.config.train import TrainConfig
 from azr.evaluate.export_cards import model_card, task_card
-from azr.evaluate.models import ask_record
 from azr.tasks import Lineage, Task, TaskType
 
 
@@ -33,16 +35,15 @@ from azr.tasks import Lineage, Task, TaskType
         ),
     ],
 )
-def test_the_card_says_what_was_trained(settings: Config, said: str, not_said: str) -> None:
+def test_the_card_says_what_was_trained(tmp_path: Path, settings: Config, said: str, not_said: str) -> None:
     """It was always both roles, also of a run that only solved, and of one whose rewards were shuffled."""
-    record = {"base_model": "m", "step": 2, "weights": "float32", "ask": ask_record(settings)}
-    card = model_card(record, settings, [], "mine")
+    card = model_card(card_record(tmp_path, settings, 2), settings, [], "mine")
     assert said in card and not_said not in card.partition("## Training")[0]
 
 
-def test_the_card_of_a_control_in_part_says_so() -> None:
+def test_the_card_of_a_control_in_part_says_so(tmp_path: Path) -> None:
     """A control that was switched off before the end left no trace on the card."""
-    record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(Config())}
+    record = card_record(tmp_path, Config(), 5)
     for under, said in (
         (
             {"none": 3, "format_only": 2},
@@ -55,10 +56,10 @@ def test_the_card_of_a_control_in_part_says_so() -> None:
 
 
 @pytest.mark.parametrize("at_last", [True, False])
-def test_the_card_of_a_run_that_solved_alone_in_part_says_so(*, at_last: bool) -> None:
+def test_the_card_of_a_run_that_solved_alone_in_part_says_so(tmp_path: Path, *, at_last: bool) -> None:
     """It was one or the other, by the configuration of the end."""
     settings = Config(selfplay=SelfPlayConfig(train_propose=not at_last))
-    record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(settings)}
+    record = card_record(tmp_path, settings, 5)
     for alone, said, facts in (
         (
             2,
@@ -72,9 +73,9 @@ def test_the_card_of_a_run_that_solved_alone_in_part_says_so(*, at_last: bool) -
         assert said in card and facts in card and ("proposed small" in card) is (alone < 5)
 
 
-def test_the_card_of_a_run_whose_probes_its_start_knew_says_so() -> None:
-    record = {"base_model": "m", "step": 5, "weights": "float32", "ask": ask_record(Config())}
-    record |= {"recorded": {"probe/all/accuracy": 0.5, "probe/tasks": 9.0}, "known_probes": "3 of 9 known."}
+def test_the_card_of_a_run_whose_probes_its_start_knew_says_so(tmp_path: Path) -> None:
+    scores = {"probe/all/accuracy": 0.5, "probe/tasks": 9.0}
+    record = card_record(tmp_path, Config(), 5, recorded=scores, known_probes="3 of 9 known.")
     card = model_card(record, Config(), [], "mine")
     assert "frozen probe tasks, kept out of the pool of this run:" in card
     assert "Not measured again on this folder.\n\n3 of 9 known.\n\n## Use" in card
