@@ -14,11 +14,9 @@ on how busy the machine is.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from azr.errors import DataError
 from azr.evaluate.checks import PASSED, Check
 from azr.evaluate.extraction import defines, needed_parts, program_in
 from azr.evaluate.items import Asking, Habits, Item, Rating, Suite
@@ -127,11 +125,6 @@ def code_suite(
     Raises:
         DataError: two problems have one id, or there are none.
     """
-    by_id = {problem.problem_id: problem for problem in problems}
-    if len(by_id) < len(problems) or not problems:
-        [(twice, _)] = Counter(problem.problem_id for problem in problems).most_common(1) or [("", 0)]
-        why = f"two problems have the id {twice!r}; ids must be unique" if problems else "it has no problem"
-        raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
     items = [
         asking.item(each.problem_id, name, each.frame_text, each.chat, each.plain, habits)
         for each in problems
@@ -140,7 +133,7 @@ def code_suite(
         name=name,
         style=asking.style,
         chat=asking.speaker.chat,
-        problems=by_id,
+        problems={problem.problem_id: problem for problem in problems},
         items=items,
         left_out=left_out,
         notes=notes,

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.errors import DataError
-from azr.evaluate.items import Asking, Habits
+from azr.evaluate.items import Asking, Habits, Item
 from azr.evaluate.suite_records import records
-from azr.evaluate.tasks_suite import TaskSuite, task_suite
+from azr.evaluate.tasks_suite import TaskSuite, framed_item
 from azr.evaluate.texts import filled
 from azr.programs.rename import NameConflict, rename_function
 from azr.programs.source import SourceError
@@ -75,20 +75,23 @@ def assertion_suite(
     Raises:
         DataError: two items have one id, or there are none.
     """
-    native = None
-    if asking.style != "frame":
-        native, habits = [], HABITS[asking.style]
-        for each in asked:
-            text = filled(f"{prompts}.{asking.style}", **each.shown)
-            chat = Prompt((("user", text),), raw=False)
-            native.append(asking.item(each.item_id, name, "", chat, f"{text}\n", habits))
-    return task_suite(
-        name,
-        [(each.item_id, name, each.task) for each in asked],
-        replace(asking.config, format_reward=True, bool_equals_int=True, int_equals_float=True),
-        left_out,
-        native=native,
+    config = replace(asking.config, format_reward=True, bool_equals_int=True, int_equals_float=True)
+
+    def item(each: Assertion) -> Item:
+        if asking.style == "frame":
+            return framed_item(each.item_id, name, each.task, config)
+        text = filled(f"{prompts}.{asking.style}", **each.shown)
+        chat = Prompt((("user", text),), raw=False)
+        return asking.item(each.item_id, name, "", chat, f"{text}\n", HABITS[asking.style])
+
+    return TaskSuite(
+        name=name,
         style=asking.style,
+        tasks={each.item_id: each.task for each in asked},
+        config=config,
+        items=list(map(item, asked)),
+        left_out=left_out,
+        brought=True,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.errors import DataError
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox
 from azr.system.hashes import json_hash
@@ -121,6 +123,16 @@ class Suite(ABC):
     """Sentences on records that could not become items."""
     notes: Sequence[str] = ()
     """Sentences on how the items were made."""
+
+    def __post_init__(self) -> None:
+        """Raises: DataError: two items have one id, or there are none."""
+        if not self.items:
+            raise DataError(
+                f"suite {self.name} has no items" + (f": {self.left_out[0]}" if self.left_out else "")
+            )
+        [(item_id, times)] = Counter(item.item_id for item in self.items).most_common(1)
+        if times > 1:
+            raise DataError(f"suite {self.name}: two items are called {item_id!r}; ids must be unique")
 
     @abstractmethod
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:

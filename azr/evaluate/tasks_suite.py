@@ -8,7 +8,6 @@ In the frame they are asked with the very prompts of training and judged by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +26,8 @@ from azr.selfplay.options import prompt_options
 from azr.selfplay.outcomes import Completion
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
+
+_ENTRY = "_azr_answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,43 +87,6 @@ class TaskSuite(Suite):
         return (1.0, "right") if right else (0.0, "wrong")
 
 
-_ENTRY = "_azr_answer"
-
-
-def task_suite(
-    name: str,
-    tasks: Iterable[tuple[str, str, Task]],
-    config: SelfPlayConfig,
-    left_out: Sequence[str] = (),
-    *,
-    style: str = "frame",
-    native: Sequence[Item] | None = None,
-    brought: bool = True,
-) -> TaskSuite:
-    """
-    Args:
-        tasks: id, kind and task of each item.
-        native: the items, in the order of the tasks, where the style is not the frame.
-
-    Raises:
-        DataError: two items have one id, or there are none.
-    """
-    options = prompt_options(config)
-    by_id: dict[str, Task] = {}
-    items = list(native or ())
-    for item_id, kind, task in tasks:
-        if item_id in by_id:
-            raise DataError(f"suite {name}: two items are called {item_id!r}; ids must be unique")
-        by_id[item_id] = task
-        if native is None:
-            items.append(Item(item_id, kind, solve_prompt(task, options)))
-    if not items:
-        raise DataError(f"suite {name} has no items" + (f": {left_out[0]}" if left_out else ""))
-    return TaskSuite(
-        name=name, style=style, tasks=by_id, config=config, items=items, left_out=left_out, brought=brought
-    )
-
-
 def probe_suite(path: Path, config: SelfPlayConfig, *, brought: bool = True) -> TaskSuite:
     """All probe tasks of a file, or of the files of a folder; as in training, an answer needs the format.
 
@@ -137,7 +101,17 @@ def probe_suite(path: Path, config: SelfPlayConfig, *, brought: bool = True) -> 
         raise DataError(
             f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some"
         )
-    found = ((file, task) for file in files for task in probe_tasks(file))
-    tasks = [(f"{file.stem}/{task.task_id}", task.task_type.value, task) for file, task in found]
-    suite = task_suite("probes", tasks, config, brought=brought)
-    return replace(suite, notes=[told for file in files if (told := twofold_rows(file))])
+    found = [(f"{file.stem}/{task.task_id}", task) for file in files for task in probe_tasks(file)]
+    return TaskSuite(
+        name="probes",
+        tasks=dict(found),
+        config=config,
+        items=[framed_item(item_id, task.task_type.value, task, config) for item_id, task in found],
+        notes=[told for file in files if (told := twofold_rows(file))],
+        brought=brought,
+    )
+
+
+def framed_item(item_id: str, kind: str, task: Task, config: SelfPlayConfig) -> Item:
+    """A task in the prompt of training."""
+    return Item(item_id, kind, solve_prompt(task, prompt_options(config)))

@@ -176,7 +176,7 @@ def scored(folder: Path, suite: list[dict[str, Any]], answers: list[dict[str, An
             r"suite\.jsonl, line 3: field 'test' defines no check\(candidate\)",
         ),
         ({"entry_point": "g"}, r"suite\.jsonl, line 3: entry_point is 'g', which the prompt does not define"),
-        ({"task_id": "own/1"}, "two problems have the id 'own/1'"),
+        ({"task_id": "own/1"}, "two items are called 'own/1'"),
     ],
 )
 def test_an_own_suite_that_no_answer_could_pass_is_refused(
