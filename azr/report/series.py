@@ -30,6 +30,11 @@ def finite(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.asarray(x, dtype=np.float64)[keep], y[keep]
 
 
+def spread(count: int, most: int) -> IntArray:
+    """Indices of at most ``most`` of ``count`` things in order, evenly, the first and the last included."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
+
+
 def envelope(x: FloatArray, y: FloatArray, buckets: int) -> Curve:
     """At most ``buckets`` points: mean of each bucket with its minimum and maximum as the band.
 
@@ -64,9 +69,7 @@ def smooth_curve(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) 
         return Curve(x, y)
     half = window // 2
     sums, squares = np.concatenate([[0.0], np.cumsum(y)]), np.concatenate([[0.0], np.cumsum(y * y)])
-    index = (
-        np.arange(count) if count <= buckets else np.unique(np.linspace(0, count - 1, buckets).astype(int))
-    )
+    index = spread(count, buckets)
     left, right = np.maximum(index - half, 0), np.minimum(index + half + 1, count)
     n = right - left
     mean = (sums[right] - sums[left]) / n

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +15,9 @@ import yaml
 
 from azr.config.yaml_files import plain_yaml
 from azr.errors import DataError
-from azr.report.gaps import gaps
 from azr.report.metrics import MetricsReader, MetricsTable
 from azr.report.summary import PoolCounts, RunStatus, RunSummary
+from azr.run import metric_names as names
 from azr.run.hand_over import read_hand_over
 from azr.run.protocol import DriverBeat, Heartbeat, TrainRequest, read_driver_beat, read_heartbeat
 from azr.run.records import (
@@ -34,6 +35,7 @@ from azr.system.files import read_json, text_of
 from azr.system.folder_id import FolderId
 from azr.system.locks import is_free
 from azr.system.processes import ProcessId, boot_id
+from azr.wording import counted
 
 _Record = TypeVar("_Record")
 FRESH_S = 60.0
@@ -93,7 +95,7 @@ class SummaryReader:
         if state is not None and state.step and state.state not in (State.TRAIN, State.FAILED):
             # a crash undid the others, and the cycle ended without training them again
             table = table.through(state.step)
-        problems += gaps(self.run, table, state)
+        problems += _gaps(self.run, table, state)
         verdicts = read_log(JudgeVerdict, self.run.verdicts)
         requests = list(self.run.in_cycles("request.json").values())
         status = _status(self.run.root, state, heartbeat, table, now)
@@ -200,3 +202,40 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path} is not valid YAML: {error}")
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _gaps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
+    """What the run's records lack, in sentences, since figures leave it out: steps that are in no metrics, shards that are
+    gone, and probe tasks that were never asked."""
+    return [*_missing_steps(run, table, state), *_missing_shards(run, table), *_unasked_probes(table)]
+
+
+def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
+    """A sentence where steps were trained of which the metrics say nothing: every figure then leaves them out."""
+    trained = max(table.last_step, state.step if state is not None else 0)
+    missing = trained - table.trained
+    if missing <= 0:
+        return []
+    return [
+        f"{run.metrics.name} lacks {missing} of the {trained} trained steps (damaged or removed), and all figures leave them out"
+    ]
+
+
+def _missing_shards(run: RunDir, table: MetricsTable) -> list[str]:
+    """A sentence for each cycle that accepted tasks and whose shard is gone: the figures of tasks leave them out."""
+    accepted: Counter[int] = Counter()
+    for cycle, count in zip(table.cycles.tolist(), table.column(names.ACCEPTED).tolist(), strict=True):
+        accepted[cycle] += int(count) if count > 0 else 0
+    return [
+        f"{run.shard(cycle).relative_to(run.root)} is gone: {counted(count, 'task')} that cycle {cycle} accepted "
+        f"{'is' if count == 1 else 'are'} in no figure "
+        "of proposed tasks; the pool keeps those that it had taken"
+        for cycle, count in sorted(accepted.items())
+        if count and not run.shard(cycle).exists()
+    ]
+
+
+def _unasked_probes(table: MetricsTable) -> list[str]:
+    tasks = counted(int(table.last(names.PROBES_TOO_LONG) or 0), "frozen probe task")
+    told = f"{tasks} did not fit rollout.max_prompt_tokens when the run began, and no accuracy counts them"
+    return [told] if table.has(names.PROBES_TOO_LONG) else []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from azr.errors import DataError
 from azr.report.pages import render_page
+from azr.report.series import spread
 from azr.run.records import from_json
 from azr.run.rundir import RunDir
 
@@ -123,20 +124,12 @@ def _from_line(line: bytes, cycle: int) -> Transcript | None:
     return None
 
 
-def evenly_spaced(transcripts: list[Transcript], count: int) -> list[Transcript]:
-    """At most ``count`` of them, evenly over the run, the latest included."""
-    if len(transcripts) <= count:
-        return transcripts
-    stride = len(transcripts) / count
-    return [transcripts[min(int((index + 1) * stride) - 1, len(transcripts) - 1)] for index in range(count)]
-
-
 def render_transcripts(name: str, sample: TranscriptSample, report: str) -> str:
     """
     Args:
         report: the address of the report that leads here, to go back.
     """
-    shown = evenly_spaced(sample.items, MAX_SHOWN)
+    shown = [sample.items[index] for index in spread(len(sample.items), MAX_SHOWN)]
     choices = {
         "role": sorted({item.role for item in shown}),
         "task_type": sorted({item.task_type for item in shown}),
