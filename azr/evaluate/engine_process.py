@@ -26,7 +26,7 @@ from typing import Any
 from azr.errors import AzrError
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine_requests import EngineJob, Request
-from azr.evaluate.engine_session import ModelText, Pending, Session
+from azr.evaluate.engine_session import ModelText, Pending, SendEvent, Session
 from azr.models.check import refuse_head_size
 from azr.run.records import from_json
 from azr.system.files import read_json
@@ -44,11 +44,16 @@ def main(arguments: list[str]) -> int:
     prepare_places()
     restart_with_plain_path("azr.evaluate.engine_process", arguments)
     end_with_parent()
-    events = Events(int(arguments[1]))
+    pipe = int(arguments[1])
+    os.set_inheritable(pipe, False)  # is not handed on to processes that vLLM starts
+
+    def send(event: dict[str, Any]) -> None:
+        os.write(pipe, (json.dumps(event) + "\n").encode())
+
     job = from_json(EngineJob, read_json(Path(arguments[0])), arguments[0])
     device = device_for(detect(), job.engine.device, job.engine.tensor_parallel)
     if device.missing:
-        events.send({"failed": f"{device.count} cards are needed, but this machine has {device}"})
+        send({"failed": f"{device.count} cards are needed, but this machine has {device}"})
         return GAVE_UP
     device.take()
     set_defaults(
@@ -57,38 +62,27 @@ def main(arguments: list[str]) -> int:
         | {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     )
     try:
-        _run(job, device.kind == "cuda", events)
+        _run(job, device.kind == "cuda", send)
     except AzrError as error:
-        events.send({"failed": str(error)})
+        send({"failed": str(error)})
         return GAVE_UP
     return 0
 
 
-class Events:
-    """Lines to the parent. The pipe is not handed on to processes that vLLM starts."""
-
-    def __init__(self, descriptor: int) -> None:
-        os.set_inheritable(descriptor, False)
-        self._descriptor = descriptor
-
-    def send(self, event: dict[str, Any]) -> None:
-        os.write(self._descriptor, (json.dumps(event) + "\n").encode())
-
-
-def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
+def _run(job: EngineJob, on_gpu: bool, send: SendEvent) -> None:
     session: Session | None = None
-    events.send({"stage": "start"})
+    send({"stage": "start"})
     if not on_gpu:
         for model, _ in job.models:
             refuse_head_size(model.folder)
     for number, (model, batches) in enumerate(job.models):
-        events.send({"model": number})
+        send({"model": number})
         text = ModelText(model.folder, job.engine.trust_remote_code)
         asked = [(request, batch.store) for batch in batches for request in batch.requests]
         pending = [each for request, store in asked for each in _pending(request, text, store)]
-        events.send({"not_asked": sum(len(request.missing) for request, _ in asked) - len(pending)})
+        send({"not_asked": sum(len(request.missing) for request, _ in asked) - len(pending)})
         if pending:
-            session = session or Session(model.folder, job, on_gpu, events.send)
+            session = session or Session(model.folder, job, on_gpu, send)
             session.load(model, text)
             session.answer(pending, text)
 

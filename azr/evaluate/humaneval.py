@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from azr.errors import ConfigError, DataError
@@ -35,9 +34,7 @@ def humaneval_suite(path: Path | None, asking: Asking) -> CodeSuite:
         ConfigError: the package is not installed.
         DataError: the file is missing or a record lacks a field.
     """
-    problems = [_problem(record) for record in read_problems(path)]
-    if path is None:
-        problems = [replace(problem, reference="") for problem in problems]
+    problems = [_problem(record, brought=path is not None) for record in read_problems(path)]
     return code_suite("humaneval", problems, asking, Habits(CHAT_STOPS, STOPS))
 
 
@@ -70,9 +67,9 @@ def _judgeable(place: str, record: Mapping[str, str]) -> Mapping[str, str]:
     return record
 
 
-def _problem(record: Mapping[str, str]) -> Problem:
+def _problem(record: Mapping[str, str], *, brought: bool) -> Problem:
     prompt, entry = record["prompt"], record["entry_point"]
-    before = preamble(prompt, entry)
+    before, solution = preamble(prompt, entry), record.get("canonical_solution")
     return Problem(
         problem_id=record["task_id"],
         entry=entry,
@@ -83,7 +80,7 @@ def _problem(record: Mapping[str, str]) -> Problem:
         context=prompt,
         plain_as_is=True,
         preamble=before,
-        reference=prompt + solution if (solution := record.get("canonical_solution")) else "",
+        reference=prompt + solution if brought and solution else "",
         helpers=before if "def " in before else "",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Recorded:
     """Each says whether the length limit ended it, as our own answers.jsonl does."""
     notes: tuple[str, ...] = ()
     """For the table: items that have more answers than others."""
+    fewest: tuple[str, int] = ("", 1)
+    """An item that has no more answers than any other, and their number."""
 
 
 def judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:
@@ -62,7 +64,11 @@ def judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> S
         say(f"{suite.name}: left out {sentence}")
     unasked = {item.item_id for item in suite.items} - {item.item_id for item in items}
     recorded = recorded_answers(options.answers, items, partial=options.partial, left_out=unasked)
-    _require_samples(options, recorded.answers)
+    item_id, fewest = recorded.fewest
+    if (most := max(options.ks)) > max(fewest, 1):
+        raise ConfigError(
+            f"--k {most} is the share of items of which one of {most} answers is right; {options.answers} has only {fewest} of {item_id!r}"
+        )
     if recorded.whole_programs:
         if not isinstance(suite, CodeSuite) or style == "frame" or options.native_form == "chat":
             raise ConfigError(
@@ -85,16 +91,6 @@ def judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> S
         doubts += doubts_of_answers(suite, judged)
     folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)
     return write_scores(folder, {"recorded": str(options.answers)}, scores, doubts, judged, say)
-
-
-def _require_samples(options: Options, answers: Iterable[tuple[str, int]]) -> None:
-    """Raises: ConfigError: pass@k is asked for, and an item has fewer than k answers."""
-    counts = Counter(item_id for item_id, _ in answers)
-    item_id, fewest = min(counts.items(), key=lambda each: each[1])
-    if (most := max(options.ks)) > max(fewest, 1):
-        raise ConfigError(
-            f"--k {most} is the share of items of which one of {most} answers is right; {options.answers} has only {fewest} of {item_id!r}"
-        )
 
 
 def recorded_answers(
@@ -147,7 +143,7 @@ def recorded_answers(
         order(samples.items(), key=lambda each: each[1]) for order in (max, min)
     )
     note = f"{path} holds {most} answers to {item_id!r} and {fewest} to {other_id!r}; each item counts once, by its share of right ones"
-    return Recorded(answers, PROGRAM in forms, ends, (note,) if most > fewest else ())
+    return Recorded(answers, PROGRAM in forms, ends, (note,) if most > fewest else (), (other_id, fewest))
 
 
 def _item_of(record: dict[str, Any], place: str, known: Sequence[str], names: Mapping[str, str]) -> str:
