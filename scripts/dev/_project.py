@@ -3,12 +3,20 @@ Python lacks azr or one of its packages, and a line where its azr is that of ano
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from types import TracebackType
 
 _HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - for Pythons that azr does not start with, too
 _CLONE = os.path.dirname(os.path.dirname(_HERE))  # noqa: PTH120
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """For a script's arguments; its ``description`` (the file's docstring) is printed as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def _begin(name: str) -> None:

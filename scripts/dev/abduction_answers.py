@@ -9,9 +9,8 @@ that stand in the thought before them, letter by letter but for blanks and the k
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -72,9 +71,7 @@ def _value(text: str) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("items", type=Path, help="the suite's file, for the outputs")
     parser.add_argument("folders", type=Path, nargs="+", help="a model's answers to an input suite")
     options = parser.parse_args()

@@ -12,7 +12,7 @@ them goes through the sandbox afterwards, timed apart. Exit status 1 if a requir
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import json
@@ -221,9 +221,7 @@ def record(source: str, index: int, group: int) -> dict[str, object]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--programs", type=int, default=50_000)
     parser.add_argument(
         "--behaviour", type=int, default=300, help="behavioural copies run through the sandbox; 0: none"

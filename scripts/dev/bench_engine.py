@@ -11,9 +11,8 @@ costliest kernels and host operations of a short wave of full size.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import json
 import os
 import random
@@ -90,9 +89,7 @@ def write_adapter(folder: Path, model: Path, rank: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--fraction", type=float, default=1.0)

@@ -9,9 +9,8 @@ files are written. The run lies in a new folder in ``--folder`` and is deleted a
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import contextlib
 import json
 import os
@@ -112,9 +111,7 @@ def configuration(cycles: int) -> Config:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--gib", type=float, default=2.8, help="of a checkpoint")
     parser.add_argument("--tasks", type=int, default=500, help="that a cycle accepts")
     parser.add_argument("--cycles", type=int, default=3)

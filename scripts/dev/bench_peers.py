@@ -20,7 +20,7 @@ with an earlier JSON, as ``bench_step.py`` does.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import contextlib
@@ -179,9 +179,7 @@ def report_of(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument(
         "--envs", type=Path, required=True, metavar="DIR", help="a folder or venv for each peer"
     )

@@ -10,9 +10,8 @@ saved by the cache.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import asyncio
 import json
 import tempfile
@@ -237,9 +236,7 @@ def measure_large_buffer(size: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--batch", type=int, default=64, help="tasks per stream")
     parser.add_argument("--samples", type=int, default=8, help="difficulty answers per valid proposal")
     parser.add_argument(

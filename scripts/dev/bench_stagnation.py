@@ -12,7 +12,7 @@ recorded runs.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import sys
@@ -320,9 +320,7 @@ def judge_recorded(files: Sequence[Path], rules: MonitorConfig) -> None:
 
 def main() -> int:
     rules = MonitorConfig()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--series", type=int, default=200, help="series of each kind")
     parser.add_argument("--noise", type=float, default=0.02, help="standard deviation of one evaluation")
     parser.add_argument(

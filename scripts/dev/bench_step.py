@@ -27,9 +27,8 @@ the first's.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import contextlib
 import json
 import os
@@ -599,9 +598,7 @@ def regressions(report: dict[str, Any], baseline: dict[str, Any], tolerance: flo
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument(
         "recipes", nargs="+", help="one recipe (NAME or NAME+KEY=VALUE+...), or two to compare"
     )

@@ -13,7 +13,7 @@ what the way before left behind is in the peak of the next.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import json
@@ -372,9 +372,7 @@ def reserved_gib(device: torch.device) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--size", choices=sorted(SIZES), default="0.5b")
     parser.add_argument(
         "--ways",

@@ -16,7 +16,7 @@ command goes on where it was interrupted.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import contextlib
@@ -195,9 +195,7 @@ def worth_keeping(out: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("out", type=Path, help="folder of runs, logs and results; its path should be short")
     parser.add_argument("--model", required=True, help="Hugging Face folder that every arm starts from")
     parser.add_argument("--recipe", required=True)

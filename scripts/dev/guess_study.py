@@ -12,9 +12,8 @@ input and its share. Programs run in the sandbox.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import asyncio
 import sys
 from collections import Counter
@@ -62,9 +61,7 @@ def print_shard(path: Path, tasks: list[Task], parts: int, sandbox: Sandbox) -> 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD")
     parser.add_argument("--parts", type=int, default=8)
     args = parser.parse_args(arguments)

@@ -10,9 +10,8 @@ card of that size.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import contextlib
 import subprocess
 import sys
@@ -84,9 +83,7 @@ def held(leave_gib: float, gpu: int = 0) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--leave", type=float, default=16.0, metavar="GIB")
     parser.add_argument("--gpu", type=int, default=0)
     options = parser.parse_args()

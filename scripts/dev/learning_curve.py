@@ -17,10 +17,8 @@ accuracy given a valid format apart), docs/learning_curve.png, and prints paired
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
-import csv
 import io
 import json
 import re
@@ -33,6 +31,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from azr.errors import AzrError, RunError  # noqa: E402
@@ -60,19 +59,6 @@ DECODINGS = {
     "sampled": ("--temperature", "1.0", "--samples"),
     "greedy": ("--temperature", "0.0", "--samples"),
 }
-COLUMNS = (
-    "arm",
-    "seed",
-    "probes",
-    "decoding",
-    "when",
-    "accuracy",
-    "format",
-    "accuracy_given_format",
-    "mean_tokens",
-    "tasks",
-    "new_tasks",
-)
 
 
 @dataclass(frozen=True)
@@ -94,6 +80,19 @@ class Cell:
     @property
     def accuracy(self) -> float:
         return float(np.mean(list(self.scores.values())))
+
+    def row(self) -> dict[str, Any]:
+        """Of the CSV."""
+        given = self.accuracy / self.format_ok if self.format_ok else 0.0
+        return {
+            **{name: getattr(self, name) for name in ("arm", "seed", "probes", "decoding", "when")},
+            "accuracy": f"{self.accuracy:.4f}",
+            "format": f"{self.format_ok:.4f}",
+            "accuracy_given_format": f"{given:.4f}",
+            "mean_tokens": f"{self.mean_tokens:.1f}",
+            "tasks": len(self.scores),
+            "new_tasks": self.new_tasks,
+        }
 
 
 def name_of(arm: str, seed: int) -> str:
@@ -177,50 +176,14 @@ def collect() -> list[Cell]:
                     for when, name in (("before", BEFORE), ("after", name_of(arm, seed))):
                         path = result_path(name, probes, decoding)
                         if path.exists():
-                            cells.append(
-                                _cell(read_json(path)["results"][0], arm, seed, probes, decoding, when, count)
-                            )
+                            result = read_json(path)["results"][0]
+                            figures = result["item_scores"], result["format_ok"], result["mean_tokens"]
+                            cells.append(Cell(arm, seed, probes, decoding, when, *figures, count))
     return cells
 
 
-def _cell(
-    result: dict[str, Any], arm: str, seed: int, probes: str, decoding: str, when: str, count: int
-) -> Cell:
-    return Cell(
-        arm,
-        seed,
-        probes,
-        decoding,
-        when,
-        result["item_scores"],
-        result["format_ok"],
-        result["mean_tokens"],
-        count,
-    )
-
-
 def write_csv(cells: Sequence[Cell], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in cells:
-        given = cell.accuracy / cell.format_ok if cell.format_ok else 0.0
-        numbers = (f"{value:.4f}" for value in (cell.accuracy, cell.format_ok, given))
-        tokens = f"{cell.mean_tokens:.1f}"
-        writer.writerow(
-            [
-                cell.arm,
-                cell.seed,
-                cell.probes,
-                cell.decoding,
-                cell.when,
-                *numbers,
-                tokens,
-                len(cell.scores),
-                cell.new_tasks,
-            ]
-        )
-    write_text_atomic(path, text.getvalue())
+    write_text_atomic(path, pd.DataFrame([cell.row() for cell in cells]).to_csv(index=False))
 
 
 def gain(
@@ -318,9 +281,7 @@ def plot(cells: Sequence[Cell], path: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--samples", type=int, default=2, help="samples a task at temperature 1")

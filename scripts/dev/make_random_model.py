@@ -12,9 +12,8 @@ the trainer. Runs on a GPU or a CPU.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import json
 import math
 import sys
@@ -181,9 +180,7 @@ def _config(size: str, folder: Path) -> Any:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("size", choices=sorted(SIZES))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)

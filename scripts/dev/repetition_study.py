@@ -10,9 +10,8 @@ task that it resembles (``azr.selfplay.repetition``), and the share whose progra
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import re
 import sys
 from itertools import pairwise
@@ -24,9 +23,7 @@ from azr.tasks import Task, TaskType
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("shard", type=Path)
     parser.add_argument("--parts", type=int, default=8)
     parser.add_argument("--word", default=r"\bdp\b", help="regular expression")

@@ -9,9 +9,8 @@ Prints the mean difference in nats of 300 drawn tokens after 600: of a source fi
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -22,9 +21,7 @@ PROMPT, RESPONSE = 600, 300
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--random-tokens", action="store_true")
     parser.add_argument("--layers", type=int, help="only the first so many")

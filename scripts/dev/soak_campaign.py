@@ -13,9 +13,8 @@ again. Exit status 0: done by itself, and everything adds up.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import contextlib
 import json
 import os
@@ -169,9 +168,7 @@ class Soak:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--every", type=float, default=180.0, help="mean seconds between faults")
     parser.add_argument("--limit-minutes", type=float, default=240.0, help="give up after this long")
     parser.add_argument("--seed", type=int, default=1)

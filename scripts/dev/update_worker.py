@@ -10,7 +10,7 @@ What the step has besides (advantages to the queue, columns from it, Ray) is 0 i
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import json
@@ -147,9 +147,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--model", type=Path, required=True, help="folder of a model (make_random_model.py)")
     parser.add_argument("--rows", type=int, default=96, help="sequences of an update")

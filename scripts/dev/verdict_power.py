@@ -12,9 +12,8 @@ often the change between them is seen.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +27,7 @@ TRIALS = 20_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("result", type=Path, help="result.json of scripts/evaluate.py with two models")
     parser.add_argument("--answers", type=int, required=True, help="answers a task in it (--samples)")
     args = parser.parse_args(argv)

@@ -14,7 +14,7 @@ begun is continued. Writes OUT/result.json and OUT/table.md.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
 import argparse
 import contextlib
@@ -125,9 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(1, 11)))
     parser.add_argument(
         "--shuffled",
