@@ -14,7 +14,7 @@ from azr.report.panel import Panel, lines_chart, probe_curve, smoothed
 from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
-from azr.report.text import duration, interval_points, number, percent, signed
+from azr.report.text import duration, interval_points, number, percent, signed, when
 from azr.report.verdict import ProbeChange, caveats_of, deciding_change
 from azr.report.versions import read_versions
 from azr.run import metric_names as names
@@ -65,7 +65,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         "rows": _rows(summaries, stats, probes, unlike),
         "sections": [(title, known) for title, items in sections if (known := list(filter(None, items)))],
         "differences": config_differences(summaries),
-        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "written": when(time.time()),
     }
     return render_page("comparison.html.j2", "azr: runs compared", "charts.js", page=page)
 

@@ -142,7 +142,7 @@ def render_report(
         "incidents_left_out": max(0, len(summary.faults) - MAX_INCIDENTS),
         "others": _other_rows(summary),
         "versions": versions,
-        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "written": when(time.time()),
         **sections,
     }
     return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page, run=summary)
