@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +10,8 @@ from azr.evaluate.scoring import Scores, cells
 from azr.evaluate.statistics import Comparison, compare
 from azr.evaluate.verdict import (
     EXPLANATION,
+    LENIENT,
     Standing,
-    Way,
     compare_models,
     compare_together,
     sentence_together,
@@ -28,13 +28,13 @@ def compare_scores(first: Scores, second: Scores) -> Comparison | None:
 
 def standing(results: Sequence[Scores]) -> Standing:
     """What ``azr.evaluate.verdict`` looks at, from a model's scores on one suite in all its styles."""
-    ways = [Way(scores.way, scores.item_scores) for scores in results]
-    framed = next((scores for scores in results if scores.lenient), None)
-    if framed is None:
-        return Standing(results[0].model, ways, {}, {}, {})
-    strict, lenient = framed.item_scores, framed.lenient_item_scores
-    ways.insert(results.index(framed) + 1, Way("frame, lenient", lenient))
-    return Standing(framed.model, ways, strict, lenient, framed.format_item_shares)
+    ways: dict[str, Mapping[str, float]] = {}
+    formed: Mapping[str, float] = {}
+    for scores in results:
+        ways[scores.way] = scores.item_scores
+        if scores.lenient:
+            ways[LENIENT], formed = scores.lenient_item_scores, scores.format_item_shares
+    return Standing(results[0].model, ways, formed)
 
 
 _COLUMNS = ["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]
@@ -55,7 +55,7 @@ def score_table(results: Sequence[Scores]) -> str:
             rows.append([*start, style, name, *cells(estimate), *(["", "", ""] if "/" in name else shares)])
         for name, estimate in result.lenient.items():
             if "/" not in name:
-                rows.append([*start, "frame, lenient", name, *cells(estimate), "", "", ""])
+                rows.append([*start, LENIENT, name, *cells(estimate), "", "", ""])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     line = "  ".join(f"{{:{side}{width}}}" for side, width in zip(_SIDES, widths, strict=True))
     head, *lines = (line.format(*row).rstrip() for row in rows)

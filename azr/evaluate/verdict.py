@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -34,26 +34,22 @@ BETTER, WORSE, SAME, FORM = "better", "worse", "no difference", "form only"
 Word = Literal["better", "worse", "no difference", "form only"]
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a model was asked and its answers read, with its score on each task."""
-
-    name: str
-    scores: Mapping[str, float]
+Scored = Mapping[str, float]
+"""By task."""
+STRICT, LENIENT = "frame, strict", "frame, lenient"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A model on a suite: all its ways, and the share of each task's answers that had the frame's format."""
+    """A model on a suite."""
 
     model: str
-    ways: Sequence[Way]
-    strict: Mapping[str, float]
-    """Scores inside the frame, in its format; empty where the model was not asked in the frame, or is read in
-    one way only."""
-    lenient: Mapping[str, float]
-    """Scores inside the frame, wherever the answer stands."""
-    format: Mapping[str, float]
+    ways: Mapping[str, Scored]
+    """How the model was asked and its answers read -> its score on each task. ``STRICT`` and ``LENIENT`` are those inside the
+    frame, where answers are read in both."""
+    format: Scored = field(default_factory=dict)
+    """Share of each task's answers that had the frame's format; empty where the model was not asked in the frame, or is read
+    in one way only."""
 
 
 @dataclass(frozen=True)
@@ -126,36 +122,33 @@ def compare_models(suite: str, start: Standing, trained: Standing) -> SuiteVerdi
 
 
 def _same_way(start: Standing, trained: Standing, tasks: Sequence[str]) -> SameWay | None:
-    ways = _starts_way(start, trained, tasks)
-    if ways is None:
+    way = _best_way(start.ways, tasks)
+    if way not in trained.ways:
         return None
-    before, after = ([each.scores[task] for task in tasks] for each in ways)
-    return SameWay(ways[0].name, sum(before) / len(tasks), sum(after) / len(tasks), compare(before, after))
+    before, after = ([each.ways[way][task] for task in tasks] for each in (start, trained))
+    return SameWay(way, sum(before) / len(tasks), sum(after) / len(tasks), compare(before, after))
 
 
-def _starts_way(start: Standing, trained: Standing, tasks: Sequence[str]) -> tuple[Way, Way] | None:
-    """The way that is best for the start, and the trained model's of that name."""
-    way = max(start.ways, key=lambda each: sum(each.scores[task] for task in tasks))
-    same = next((each for each in trained.ways if each.name == way.name), None)
-    return None if same is None else (way, same)
+def _best_way(ways: Mapping[str, Scored], tasks: Sequence[str]) -> str:
+    """The first of equals."""
+    return max(ways, key=lambda way: sum(ways[way][task] for task in tasks))
 
 
 def _tasks(standing: Standing) -> set[str]:
     """Tasks that were asked in every way."""
-    return set.intersection(*(set(way.scores) for way in standing.ways))
+    return set.intersection(*map(set, standing.ways.values()))
 
 
 def in_best_way(standing: Standing, tasks: Sequence[str]) -> tuple[Best, list[float]]:
     """The best way, and the score of each task in the way that was best on the other parts."""
     parts = _dealt(tasks)
-    chosen: dict[int, Way] = {}
+    chosen: dict[int, str] = {}
     for part in set(parts):
         others = [task for task, own in zip(tasks, parts, strict=True) if own != part] or tasks
-        # the first of equals
-        chosen[part] = max(standing.ways, key=lambda way: sum(way.scores[task] for task in others))
-    scores = [chosen[part].scores[task] for task, part in zip(tasks, parts, strict=True)]
-    names = [name for name, _ in Counter(chosen[part].name for part in parts).most_common()]
-    return Best(standing.model, names[0], sum(scores) / len(scores), tuple(names[1:])), scores
+        chosen[part] = _best_way(standing.ways, others)
+    scores = [standing.ways[chosen[part]][task] for task, part in zip(tasks, parts, strict=True)]
+    ways = [way for way, _ in Counter(chosen[part] for part in parts).most_common()]
+    return Best(standing.model, ways[0], sum(scores) / len(scores), tuple(ways[1:])), scores
 
 
 def _dealt(tasks: Sequence[str]) -> list[int]:
@@ -185,7 +178,7 @@ def _spread_by_choice(pairs: Sequence[tuple[Standing, Standing]], tasks: Sequenc
     fixed, anew = np.zeros(CHOICES), np.zeros(CHOICES)
     for pair in pairs:
         for sign, standing in zip((-1, 1), pair, strict=True):
-            scores = np.array([[way.scores[task] for way in standing.ways] for task in tasks])
+            scores = np.array([[way[task] for way in standing.ways.values()] for task in tasks])
             sums = by_part(weights, scores)
             for total, others in ((fixed, by_part(ones, scores)), (anew, sums)):
                 chosen = (others.sum(axis=1, keepdims=True) - others).argmax(axis=2)
@@ -199,17 +192,16 @@ def _spread_by_choice(pairs: Sequence[tuple[Standing, Standing]], tasks: Sequenc
 
 
 def _form(start: Standing, trained: Standing, tasks: Sequence[str]) -> Form | None:
-    asked = [task for task in tasks if task in start.strict and task in trained.strict]
-    if not asked:
+    if not start.format or not trained.format:
         return None
 
-    def compared(before: Mapping[str, float], after: Mapping[str, float]) -> Comparison:
-        return compare([before[task] for task in asked], [after[task] for task in asked])
+    def compared(before: Scored, after: Scored) -> Comparison:
+        return compare([before[task] for task in tasks], [after[task] for task in tasks])
 
     return Form(
         format=compared(start.format, trained.format),
-        strict=compared(start.strict, trained.strict),
-        lenient=compared(start.lenient, trained.lenient),
+        strict=compared(start.ways[STRICT], trained.ways[STRICT]),
+        lenient=compared(start.ways[LENIENT], trained.ways[LENIENT]),
     )
 
 
@@ -221,14 +213,14 @@ def compare_together(
     over the suites, because a task's answers in two suites are no two independent tasks. None where the suites share
     no task.
     """
-    best: list[list[Mapping[str, float]]] = []
-    same: list[list[Mapping[str, float]]] = []
+    best: list[list[Scored]] = []
+    same: list[list[Scored]] = []
     for start, trained in pairs:
         tasks = sorted(_tasks(start) & _tasks(trained))
         chosen = (in_best_way(standing, tasks)[1] for standing in (start, trained))
         best.append([dict(zip(tasks, scores, strict=True)) for scores in chosen])
-        if ways := _starts_way(start, trained, tasks):
-            same.append([{task: way.scores[task] for task in tasks} for way in ways])
+        if (way := _best_way(start.ways, tasks)) in trained.ways:
+            same.append([start.ways[way], trained.ways[way]])
     shared = sorted(set.intersection(*(set(start) for start, _ in best)))
     if not shared:
         return None
@@ -236,7 +228,7 @@ def compare_together(
     return chosen_freely, _compare_means(same, shared) if len(same) == len(pairs) else None
 
 
-def _compare_means(suites: Sequence[Sequence[Mapping[str, float]]], tasks: Sequence[str]) -> Comparison:
+def _compare_means(suites: Sequence[Sequence[Scored]], tasks: Sequence[str]) -> Comparison:
     """Of (start, trained) by suite."""
     before, after = (
         [sum(suite[side][task] for suite in suites) / len(suites) for task in tasks] for side in (0, 1)

@@ -13,10 +13,11 @@ from azr.evaluate.summary import verdict_lines
 from azr.evaluate.verdict import (
     BETTER,
     FORM,
+    LENIENT,
     SAME,
+    STRICT,
     WORSE,
     Standing,
-    Way,
     _dealt,
     compare_models,
     in_best_way,
@@ -37,10 +38,8 @@ def standing(model: str, native: np.ndarray | None, solved: np.ndarray, formatte
         return {f"task-{number}": float(value) for number, value in enumerate(values)}
 
     strict, lenient = by_task(solved * formatted), by_task(solved)
-    ways = [Way("frame, strict", strict), Way("frame, lenient", lenient)]
-    if native is not None:
-        ways.insert(0, Way("native", by_task(native)))
-    return Standing(model, ways, strict, lenient, by_task(formatted))
+    ways = {} if native is None else {"native": by_task(native)}
+    return Standing(model, ways | {STRICT: strict, LENIENT: lenient}, by_task(formatted))
 
 
 def test_a_model_that_lost_only_its_form_is_a_matter_of_form() -> None:
@@ -96,10 +95,8 @@ def test_the_choice_of_the_best_way_flatters_nobody() -> None:
     naive, ours = [], []
     for _ in range(300):
         start, *ways = (dict(zip(tasks, coins(random, 0.5, 60), strict=True)) for _ in range(5))
-        first = Standing("start", [Way("native", start)], {}, {}, {})
-        second = Standing(
-            "trained", [Way(str(number), scores) for number, scores in enumerate(ways)], {}, {}, {}
-        )
+        first = Standing("start", {"native": start})
+        second = Standing("trained", {str(number): scores for number, scores in enumerate(ways)})
         naive.append(max(sum(scores.values()) for scores in ways) / 60 - sum(start.values()) / 60)
         ours.append(np.mean(in_best_way(second, tasks)[1]) - np.mean(in_best_way(first, tasks)[1]))
     standard_error = float(np.std(ours)) / np.sqrt(len(ours))
@@ -117,8 +114,8 @@ def test_models_of_equal_skill_are_rarely_told_apart_whatever_style_is_chosen(mo
 
     def model(name: str, skill: np.ndarray) -> Standing:
         answers = ((random.random(300) < share * skill).astype(float) for share in (1, 0.96))
-        ways = [Way(str(number), dict(zip(tasks, each, strict=True))) for number, each in enumerate(answers)]
-        return Standing(name, ways, {}, {}, {})
+        ways = {str(number): dict(zip(tasks, each, strict=True)) for number, each in enumerate(answers)}
+        return Standing(name, ways)
 
     clear, held = [], []
     for _ in range(400):
@@ -137,20 +134,20 @@ def test_a_style_that_is_best_by_far_leaves_the_exact_test_as_it_is() -> None:
     start, trained = (dict(zip(tasks, coins(random, share, 300), strict=True)) for share in (0.5, 0.62))
     far = dict.fromkeys(tasks, 0.0)
     one, two = (
-        compare_models("suite", *(Standing("m", [Way("a", each), *rest], {}, {}, {}) for each in (start, trained)))
-        for rest in ([], [Way("b", far)])
+        compare_models("suite", *(Standing("m", {"a": each, **rest}) for each in (start, trained)))
+        for rest in ({}, {"b": far})
     )  # fmt: skip
     assert one is not None and two is not None and one.comparison == two.comparison
     assert one.comparison.test == "exact McNemar"
 
 
 def test_models_without_a_shared_task_have_no_verdict() -> None:
-    first, second = (Standing("m", [Way("native", {task: 1.0})], {}, {}, {}) for task in "ab")
+    first, second = (Standing("m", {"native": {task: 1.0}}) for task in "ab")
     assert compare_models("suite", first, second) is None
 
 
 def test_one_task_is_enough_for_a_verdict() -> None:
-    model = Standing("m", [Way("native", {"a": 1.0})], {}, {}, {})
+    model = Standing("m", {"native": {"a": 1.0}})
     verdict = compare_models("suite", model, model)
     assert verdict is not None
     assert verdict.word == SAME
@@ -167,10 +164,8 @@ def test_two_equally_good_styles_do_not_hide_a_gain_in_the_starts_style() -> Non
     }
     frame = {task: 1 - score for task, score in cot.items()}
     before = {task: float(part == 0) for task, part in zip(tasks, parts, strict=True)}
-    start = Standing(
-        "start", [Way("native-cot", before), Way("frame", dict.fromkeys(tasks, 0.0))], {}, {}, {}
-    )
-    trained = Standing("trained", [Way("native-cot", cot), Way("frame", frame)], {}, {}, {})
+    start = Standing("start", {"native-cot": before, "frame": dict.fromkeys(tasks, 0.0)})
+    trained = Standing("trained", {"native-cot": cot, "frame": frame})
 
     verdict = compare_models("suite", start, trained)
 
