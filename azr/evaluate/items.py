@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
@@ -16,12 +16,6 @@ from azr.system.hashes import json_hash
 from azr.tasks import Prompt
 
 NATIVE_PROMPT_TOKENS = 4096
-
-
-@dataclass(frozen=True)
-class TokenLimits:
-    prompt: int
-    response: int
 
 
 @dataclass(frozen=True)
@@ -38,8 +32,8 @@ class Item:
     remedy: str = ""
     """What was done because the prompt first drafted did not fit the model's limit; '' where it fitted, or
     nothing could be done."""
-    limits: TokenLimits | None = None
-    """How long prompt and answer may be; None: as the model's run has it."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """``max_prompt_tokens`` and ``max_response_tokens`` of its own; empty: as the model's run has them."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +64,12 @@ class Speaker:
     asked: bool = True
     """False where answers are there already, so that prompts do not matter."""
 
-    def limits(self, response: int) -> TokenLimits:
+    def limits(self, response: int) -> dict[str, int]:
         """Of a native prompt, and of an answer that the suite's harness gives ``response`` tokens."""
         response = self.response_tokens or response
         room = self.context - response if self.context else NATIVE_PROMPT_TOKENS
-        return TokenLimits(self.prompt_tokens or min(NATIVE_PROMPT_TOKENS, room), response)
+        prompt = self.prompt_tokens or min(NATIVE_PROMPT_TOKENS, room)
+        return {"max_prompt_tokens": prompt, "max_response_tokens": response}
 
 
 CHAT = Speaker()

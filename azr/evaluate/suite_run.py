@@ -217,7 +217,5 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
 
 
 def _request(item: Item, style: str, decoding: Decoding) -> Request:
-    if item.limits:
-        limits = {"max_prompt_tokens": item.limits.prompt, "max_response_tokens": item.limits.response}
-        decoding = replace(decoding, **limits)
+    decoding = replace(decoding, **item.limits)
     return Request(item.item_id, item.prompt, decoding, tuple(item.stop), begin_token=style != "frame")
