@@ -120,12 +120,12 @@ def render_report(
         "streams": _stream_rows(summary) if len(table) else [],
         "tail": f"the last {TAIL} steps" if table.trained > TAIL else tail,
         "rejections": [
-            _bar(reason, index % 8, count / total, f"{count:,}")
+            (reason, index % 8, count / total, f"{count:,}")
             for index, (reason, count) in enumerate(rejections[:12])
         ],
         "transcripts": link,
         "time_bars": [
-            _bar(
+            (
                 names.phase_label(item.phase),
                 PHASE_COLOURS[item.phase],
                 item.share,
@@ -148,17 +148,13 @@ def render_report(
     return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page, run=summary)
 
 
-def _share_bars(shown: TimeShares) -> list[dict[str, Any]]:
+def _share_bars(shown: TimeShares) -> list[tuple[str, int, float, str]]:
     total_s = shown.total_s or 1.0
     return [
-        _bar(share.name, index % 8, share.seconds / total_s, f"{duration(share.seconds)}{share.details}")
+        (share.name, index % 8, share.seconds / total_s, f"{duration(share.seconds)}{share.details}")
         for index, share in enumerate(shown.shares)
         if share.seconds >= SHOWN_S
     ]
-
-
-def _bar(label: str, colour: int, share: float, value: str) -> dict[str, Any]:
-    return {"label": label, "colour": colour, "share": share, "value": value}
 
 
 def _subtitle(summary: RunSummary) -> str:
@@ -176,59 +172,55 @@ def _subtitle(summary: RunSummary) -> str:
     return " · ".join(parts)
 
 
-def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[dict[str, str]]:
+def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[tuple[str, str, str]]:
     table = summary.table
     if not table.trained:
         return []
     starting = f", {duration(summary.starting_s)} in starts" if summary.starting_s else ""
     facts = [
-        _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} per step lately"),
-        _fact("Time", duration(summary.worked_s), f"{duration(summary.trained_s)} of it in steps{starting}"),
+        ("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} per step lately"),
+        ("Time", duration(summary.worked_s), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
     if change := deciding_change(summary):
         since = f"{points(change.change)} since step {change.first_step}, on {change.probes}"
         since = (
             f"on {change.probes}; asked otherwise at step {change.first_step}" if change.otherwise else since
         )
-        facts.append(_fact("Probe accuracy", percent(change.last), since))
+        facts.append(("Probe accuracy", percent(change.last), since))
     elif table.has(names.PROBE_ALL):
-        facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
+        facts.append(("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
     facts.append(_tasks_fact(summary, stats))
     vram = summary.vram_gib()
     if vram is not None:
         peaks = [
             np.nanmax(table.column(name)) for name in table.named(names.MEMORY_PREFIX, names.VRAM_SUFFIX)
         ]
-        facts.append(_fact("GPU memory", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
+        facts.append(("GPU memory", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
     if config.machine_watts and summary.trained_s:
         kwh = config.machine_watts * summary.trained_s / 3.6e6
         euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh, steps only, {config.machine_watts:.0f} W as configured"
-        facts.append(_fact("Energy", f"{number(kwh)} kWh", euro))
+        facts.append(("Energy", f"{number(kwh)} kWh", euro))
     asked = len(summary.incidents) - len(summary.faults)
     notes = [f"{counted(table.undone, 'step')} trained again"] if table.undone else []
     notes += [f"not counted: {asked} that you requested (stop, pause ...)"] if asked else []
-    facts.append(_fact("Incidents", f"{len(summary.faults):,}", "; ".join(notes)))
+    facts.append(("Incidents", f"{len(summary.faults):,}", "; ".join(notes)))
     return facts
 
 
-def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
+def _tasks_fact(summary: RunSummary, stats: TaskStats) -> tuple[str, str, str]:
     """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are counted")."""
     gained = stats.count or round(summary.table.total(names.ACCEPTED))
     rate = f"{number(gained / max(summary.table.trained, 1))} accepted per step"
     if stats.undone:
         rate += f", {stats.undone:,} more in steps that were undone or not finished"
     if summary.pool.tasks is None:
-        return _fact("Tasks", f"+{gained:,}", rate)
+        return ("Tasks", f"+{gained:,}", rate)
     begun = f"{stats.seeds:,} → " if stats.seeds and summary.pool.through_shard else ""
     waiting = sum(count for cycle, count in stats.by_cycle.items() if cycle > summary.pool.through_shard)
     if summary.solves_only and not gained:
-        return _fact("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", "given; none were proposed")
+        return ("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", "given; none were proposed")
     note = f"{gained:,} accepted in self-play, {rate}" + (f"; {waiting:,} not merged yet" if waiting else "")
-    return _fact("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", note)
-
-
-def _fact(label: str, value: str, note: str) -> dict[str, str]:
-    return {"label": label, "value": value, "note": note}
+    return ("Tasks in the pool", f"{begun}{summary.pool.tasks:,}", note)
 
 
 def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
