@@ -46,38 +46,39 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     # hashes of each run's frozen tasks, whatever the names of their files
     probes = [sorted(map(file_hash, RunDir(each.root).probes.glob("*.jsonl"))) for each in summaries]
     others = "These runs have different probe tasks, so their scores do not compare with each other."
-    warnings = [_lengths(labels, summaries), "" if all(each == probes[0] for each in probes) else others]
+    changes = [deciding_change(summary) for summary in summaries]
+    known = {label: change for label, change in zip(labels, changes, strict=True) if change is not None}
+    lengths = _lengths({label: summary.step for label, summary, _ in named})
+    warnings = [lengths, "" if all(each == probes[0] for each in probes) else others]
     unlike = [_unlike(_asked_by(summaries[0]), _asked_by(each)) for each in summaries]
     if keys := ", ".join(dict.fromkeys(key for each in unlike for key in each)):
         warnings.append(
             f"These runs were asked or graded in other ways ({keys}), so their scores do not compare with each other."
         )
-    warnings.append(_measured(labels, summaries))
+    warnings.append(_measured(known))
     warnings += [f"{label}: {told}" for label, each, _ in named if (told := caveats_of(each))]
     page = {
         "names": labels,
-        "headline": _headline(labels, summaries),
+        "headline": _headline(known),
         "warning": " ".join(filter(None, warnings)),
         "runs": [
             {"name": label, "status": summary.status.value, "colour": colour}
             for label, summary, colour in named
         ],
-        "rows": _rows(summaries, stats, probes, unlike),
-        "sections": [(title, known) for title, items in sections if (known := list(filter(None, items)))],
+        "rows": _rows(summaries, stats, changes, probes, unlike),
+        "sections": [(title, shown) for title, items in sections if (shown := list(filter(None, items)))],
         "differences": config_differences(summaries),
         "written": when(time.time()),
     }
     return render_page("comparison.html.j2", "azr: runs compared", "charts.js", page=page)
 
 
-def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
-    changes = [(label, deciding_change(summary)) for label, summary in zip(labels, summaries, strict=True)]
-    known = [(label, change) for label, change in changes if change is not None]
+def _headline(known: Mapping[str, ProbeChange]) -> str:
     if len(known) < 2:
         return (
             "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
         )
-    parts = (f"{label} {_changed(change)} (to {percent(change.last)})" for label, change in known)
+    parts = (f"{label} {_changed(change)} (to {percent(change.last)})" for label, change in known.items())
     return f"Change on the frozen probes: {', '.join(parts)}."
 
 
@@ -85,22 +86,20 @@ def _changed(change: ProbeChange) -> str:
     return f"not comparable, since {change.otherwise}" if change.otherwise else change.shown
 
 
-def _measured(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
+def _measured(known: Mapping[str, ProbeChange]) -> str:
     """A warning where not all runs count sampled answers to the same files, or greedy ones; empty where they do."""
-    changes = [deciding_change(summary) for summary in summaries]
-    known = [(label, change) for label, change in zip(labels, changes, strict=True) if change is not None]
-    if len({change.sampled for _, change in known}) < 2:
+    if len({change.sampled for change in known.values()}) < 2:
         return ""
-    ways = (f"{label}: {f'sampled ({c.sampled})' if c.sampled else 'greedy'}" for label, c in known)
+    ways = (f"{label}: {f'sampled ({c.sampled})' if c.sampled else 'greedy'}" for label, c in known.items())
     return f"The scores of these runs are of other answers ({', '.join(ways)}), so they do not compare with each other."
 
 
-def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
+def _lengths(steps: Mapping[str, int]) -> str:
     """A warning where the runs are not equally long; empty where they are."""
-    if len({summary.step for summary in summaries}) == 1:
+    if len(set(steps.values())) == 1:
         return ""
-    steps = ", ".join(f"{label} {summary.step:,}" for label, summary in zip(labels, summaries, strict=True))
-    return f"These runs are of different lengths (steps: {steps}), so their latest values belong to different amounts of training."
+    told = ", ".join(f"{label} {step:,}" for label, step in steps.items())
+    return f"These runs are of different lengths (steps: {told}), so their latest values belong to different amounts of training."
 
 
 def _asked_by(summary: RunSummary) -> dict[str, object]:
@@ -134,10 +133,10 @@ def _against(
 def _rows(
     summaries: Sequence[RunSummary],
     stats: Sequence[TaskStats],
+    changes: Sequence[ProbeChange | None],
     probes: Sequence[list[str]],
     unlike: Sequence[list[str]],
 ) -> list[tuple[str, list[str]]]:
-    changes = [deciding_change(summary) for summary in summaries]
     intervals = [
         interval_points(c.interval) if c and c.interval and not c.otherwise else "–" for c in changes
     ]
