@@ -16,7 +16,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from azr.report.metrics import FloatArray
-from azr.report.series import Curve, spread
+from azr.report.series import Curve, thinned
 from azr.report.text import number
 
 WIDTH, HEIGHT = 460, 236
@@ -141,7 +141,7 @@ def thin_marks(marks: Sequence[Mark]) -> list[Mark]:
     kept: list[Mark] = []
     for kind in dict.fromkeys(mark.kind for mark in marks):
         of_kind = [mark for mark in marks if mark.kind == kind]
-        kept += [of_kind[index] for index in spread(len(of_kind), MAX_MARKS)]
+        kept += [of_kind[index] for index in thinned(len(of_kind), MAX_MARKS)]
     return kept
 
 

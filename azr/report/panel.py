@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from azr.report.charts import Layer, Line, Mark, line_chart, percent_tick, plain_number, stacked_chart
 from azr.report.metrics import FloatArray, MetricsTable
-from azr.report.series import Curve, finite, smooth_curve, spread, wilson_interval
+from azr.report.series import Curve, finite, smooth_curve, thinned, wilson_interval
 from azr.report.summary import RunSummary
 from azr.report.text import number, percent
 from azr.run import metric_names as names
@@ -65,7 +65,7 @@ def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
     """Measured scores, with Wilson intervals if requested and if the number of items was logged."""
     x, y = finite(table.steps.astype(np.float64), table.column(name))
     counts = table.column(names.PROBE_COUNT)[np.isfinite(table.column(name))]
-    x, y, counts = (values[spread(len(values), BUCKETS)] for values in (x, y, counts))
+    x, y, counts = (values[thinned(len(values), BUCKETS)] for values in (x, y, counts))
     if not band or not np.isfinite(counts).any():
         return Curve(x, y)
     bounds = np.array(

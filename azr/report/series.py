@@ -30,7 +30,7 @@ def finite(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.asarray(x, dtype=np.float64)[keep], y[keep]
 
 
-def spread(count: int, most: int) -> IntArray:
+def thinned(count: int, most: int) -> IntArray:
     """Indices of at most ``most`` of ``count`` things in order, evenly, the first and the last included."""
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
 
@@ -69,7 +69,7 @@ def smooth_curve(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) 
         return Curve(x, y)
     half = window // 2
     sums, squares = np.concatenate([[0.0], np.cumsum(y)]), np.concatenate([[0.0], np.cumsum(y * y)])
-    index = spread(count, buckets)
+    index = thinned(count, buckets)
     left, right = np.maximum(index - half, 0), np.minimum(index + half + 1, count)
     n = right - left
     mean = (sums[right] - sums[left]) / n

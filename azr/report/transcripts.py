@@ -13,7 +13,7 @@ from pathlib import Path
 
 from azr.errors import DataError
 from azr.report.pages import render_page
-from azr.report.series import spread
+from azr.report.series import thinned
 from azr.run.records import from_json
 from azr.run.rundir import RunDir
 
@@ -129,7 +129,7 @@ def render_transcripts(name: str, sample: TranscriptSample, report: str) -> str:
     Args:
         report: the address of the report that leads here, to go back.
     """
-    shown = [sample.items[index] for index in spread(len(sample.items), MAX_SHOWN)]
+    shown = [sample.items[index] for index in thinned(len(sample.items), MAX_SHOWN)]
     choices = {
         "role": sorted({item.role for item in shown}),
         "task_type": sorted({item.task_type for item in shown}),

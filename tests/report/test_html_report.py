@@ -23,7 +23,7 @@ from azr.config.load import write_config
 from azr.config.train import TrainConfig
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
-from azr.report.series import spread
+from azr.report.series import thinned
 from azr.report.summary_reader import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import cut, gist, number
@@ -453,9 +453,9 @@ def test_a_transcript_has_a_line_to_tell_it_by() -> None:
 def test_long_transcripts_are_cut_and_many_are_spread() -> None:
     assert cut("a" * 10, 10) == "a" * 10
     assert "80 characters left out" in cut("a" * 100, 20)
-    shown = spread(5000, MAX_SHOWN).tolist()
+    shown = thinned(5000, MAX_SHOWN).tolist()
     assert (shown[0], shown[-1]) == (0, 4999) and len(set(shown)) == MAX_SHOWN
-    assert spread(3, MAX_SHOWN).tolist() == [0, 1, 2] and not len(spread(0, MAX_SHOWN))
+    assert thinned(3, MAX_SHOWN).tolist() == [0, 1, 2] and not len(thinned(0, MAX_SHOWN))
 
 
 def test_versions_of_the_latest_attempt_are_shown(tmp_path: Path) -> None:
