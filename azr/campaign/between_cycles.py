@@ -13,8 +13,8 @@ import time
 from azr.budget.estimate import HOST_DATA_STEPS_GIB
 from azr.campaign.context import Context
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
-from azr.campaign.vram import wait_for_vram
 from azr.run.protocol import STOP_FILE, ask
+from azr.system.cards import used_vram_gib
 from azr.system.host_memory import host_memory
 from azr.system.processes import GIB, ProcessId
 from azr.wording import counted
@@ -85,3 +85,23 @@ def end_trainer(ctx: Context, trainer: TrainerProcess) -> None:
     margin_gib, limit_s = ctx.campaign.vram_margin_gib, ctx.campaign.vram_wait_s
     if problem := wait_for_vram(trainer.vram_before_gib, margin_gib=margin_gib, limit_s=limit_s):
         ctx.incident("vram", problem, "The next start is tried anyway.")
+
+
+def wait_for_vram(before_gib: float | None, *, margin_gib: float, limit_s: float) -> str:
+    """Waits until the memory in use is back to what it was before the trainer started.
+
+    Returns:
+        empty when it fell (or there is no card); otherwise a sentence with the figures.
+    """
+    if before_gib is None:
+        return ""
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        used = used_vram_gib()
+        if used is None or used <= before_gib + margin_gib:
+            return ""
+        if time.monotonic() >= deadline_s:
+            still = f"{limit_s:.0f} s after the trainer ended {used:.1f} GiB of the card are still in use"
+            before = f"{before_gib:.1f} GiB were before it started"
+            return f"{still}; {before}. Another program may have taken them; `nvidia-smi` shows which."
+        time.sleep(0.5)

@@ -18,13 +18,12 @@ from azr.campaign.between_cycles import check_waiting, dismiss
 from azr.campaign.changed_settings import Changed, changed_settings, changed_versions
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests, withdraw_control
-from azr.campaign.default_parts import default_parts
 from azr.campaign.driver_beats import DriverBeats, refuse_while_it_beats
 from azr.campaign.identity_check import settle_identity
 from azr.campaign.incidents import read_incidents
 from azr.campaign.known_probes import tell_known_probes
-from azr.campaign.lost_checkpoints import settle_lost_checkpoints
-from azr.campaign.parts import CampaignParts
+from azr.campaign.lost_files import settle_lost_checkpoints
+from azr.campaign.parts import CampaignParts, default_parts
 from azr.campaign.recovery import open_campaign
 from azr.campaign.room import make_room
 from azr.campaign.sentences import say_the_end

@@ -13,8 +13,7 @@ from dataclasses import replace
 
 from azr.campaign.control import Control, withdraw_control
 from azr.campaign.incidents import Incident, record_incident
-from azr.campaign.lost_checkpoints import settle_lost_checkpoints
-from azr.campaign.lost_cycle import settle_lost_cycle
+from azr.campaign.lost_files import settle_lost_checkpoints, settle_lost_cycle
 from azr.campaign.state import CampaignState, State, load_state, save_state
 from azr.campaign.trainer_process import end_leftovers, recorded_run_id
 from azr.config.campaign import CampaignConfig

@@ -11,8 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
-from azr.campaign.best import best_checkpoint
+from azr.campaign.aftermath import AttemptEnd, EndKind, StopReason
 from azr.campaign.between_cycles import end_trainer, keep
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import STOPPED_BY, Control, read_requests, withdraw_control
@@ -23,13 +22,12 @@ from azr.campaign.judging import ask_judges, log
 from azr.campaign.parts import Advice, Judgement
 from azr.campaign.room import make_room, prune
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
-from azr.campaign.vram import used_vram_gib
 from azr.config.load import write_config
 from azr.errors import BudgetError, ConfigError
 from azr.report.loggers import Logger
 from azr.report.versions import write_versions
 from azr.run.asked_otherwise import asked_alike, asked_otherwise
-from azr.run.checkpoints import Checkpoint, list_checkpoints
+from azr.run.checkpoints import Checkpoint, best_checkpoint, list_checkpoints
 from azr.run.identity import copy_identity
 from azr.run.protocol import (
     CHECKPOINT_FILE,
@@ -48,6 +46,7 @@ from azr.run.protocol import (
     write_request,
 )
 from azr.run.records import MachineSample
+from azr.system.cards import used_vram_gib
 from azr.system.disks import free_gib
 from azr.system.files import append_jsonl, read_tail
 from azr.system.host_memory import host_memory

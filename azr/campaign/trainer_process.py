@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr.campaign.vram import used_vram_gib
 from azr.config.paths import PROJECT
 from azr.run.protocol import STACKS_FILE, TrainRequest
 from azr.run.records import MachineSample
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart, mark_start
+from azr.system.cards import used_vram_gib
 from azr.system.children import run_captured
 from azr.system.ending import signals_for_the_owner_alone
 from azr.system.files import make_folder, write_text_atomic

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from azr.campaign.best import best_checkpoint
-from azr.campaign.lost_checkpoints import no_checkpoint
+from azr.campaign.lost_files import no_checkpoint
 from azr.campaign.state import load_state
 from azr.config import Config
 from azr.config.load import read_config
@@ -36,6 +35,7 @@ from azr.run.asked_otherwise import asked_otherwise
 from azr.run.checkpoints import (
     MANIFEST,
     Checkpoint,
+    best_checkpoint,
     checkpoint_problems,
     damaged_checkpoints,
     latest_verified_checkpoint,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.campaign.control import lock_run
-from azr.campaign.lost_checkpoints import no_checkpoint
+from azr.campaign.lost_files import no_checkpoint
 from azr.config.paths import at_home
 from azr.errors import RunError
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes

@@ -9,15 +9,18 @@ reads none twice that the file system says is unchanged (``_hash_once``). A proc
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from azr.errors import AzrError, CheckpointError, DataError
+from azr.run.asked_otherwise import Place
+from azr.run.protocol import MetricsRecord
 from azr.run.rundir import RunDir
 from azr.system.files import file_hash, read_json
 from azr.system.hashes import json_hash
@@ -137,6 +140,28 @@ def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) 
         if is_looked_at and not checkpoint_problems(checkpoint.path):
             return checkpoint
     return None
+
+
+def best_checkpoint(
+    steps: Iterable[int], records: list[MetricsRecord], metric: str, changes: Collection[Place] = ()
+) -> tuple[int | None, float | None]:
+    """The checkpoint with the highest score, the latest of equals; (None, None) where none was scored. A score after one
+    of ``changes`` (``azr.run.asked_otherwise``) is not compared with one before it, and takes its place.
+
+    A checkpoint's score is the latest value of ``metric`` at or before its step, and after the checkpoint
+    before it.
+    """
+    best: tuple[int | None, float | None] = (None, None)
+    place, before = (0, 0), 0
+    for step in sorted(steps):
+        own = [record for record in records if before < record.step <= step and metric in record.values]
+        before = step
+        if not own or math.isnan(score := own[-1].values[metric]):
+            continue
+        now = (own[-1].cycle, own[-1].attempt)
+        if best[1] is None or score >= best[1] or any(place <= change < now for change in changes):
+            best, place = (step, score), now
+    return best
 
 
 @contextlib.contextmanager

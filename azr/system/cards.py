@@ -70,6 +70,13 @@ def visible_cards() -> Cards:
     return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
 
 
+def used_vram_gib() -> float | None:
+    """Memory in use on the cards of this run (the driver hides all others from itself), everybody's; None
+    where no card says."""
+    used = [gpu.used_gib for gpu in visible_cards().gpus if gpu.total_gib > 0]
+    return sum(used) if used else None
+
+
 def display_vendors(devices: Path = PCI_DEVICES) -> frozenset[str]:
     """The PCI vendors of this machine's graphics and compute cards, with a driver or without; none where it does not say."""
     with suppress(OSError):

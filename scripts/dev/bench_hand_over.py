@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from azr.campaign.default_parts import default_parts
 from azr.campaign.driver import run_campaign
+from azr.campaign.parts import default_parts
 from azr.config import Config
 from azr.config.load import load_config
 from azr.run.checkpoint_store import publish_checkpoint, staging_dir

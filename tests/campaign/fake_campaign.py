@@ -18,7 +18,6 @@ import fake_trainer
 from azr.campaign import supervise
 from azr.campaign.driver import run_campaign
 from azr.campaign.parts import Advice, CampaignParts, Judgement
-from azr.campaign.vram import used_vram_gib
 from azr.config import Config
 from azr.config import load as config_load
 from azr.config.campaign import CampaignConfig
@@ -27,6 +26,7 @@ from azr.run.identity import RunIdentity
 from azr.run.protocol import Heartbeat, TrainResult
 from azr.run.records import CampaignState, from_json
 from azr.run.rundir import RunDir
+from azr.system.cards import used_vram_gib
 from azr.system.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
 
 ROOT = Path(__file__).resolve().parents[2]

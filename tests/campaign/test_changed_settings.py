@@ -15,7 +15,6 @@ import pytest
 from fake_campaign import ROOT, Driver, Quiet, Report, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign import supervise
-from azr.campaign.best import best_checkpoint
 from azr.campaign.context import Context
 from azr.campaign.driver import _follow_steps_per_cycle
 from azr.campaign.incidents import read_incidents
@@ -26,6 +25,7 @@ from azr.config import Config
 from azr.report.html import write_report
 from azr.report.versions import read_versions, write_versions
 from azr.run.asked_otherwise import asked_otherwise
+from azr.run.checkpoints import best_checkpoint
 from azr.run.protocol import read_heartbeat, read_metrics
 from azr.run.records import CampaignState, JudgeVerdict, from_json, read_log
 from azr.run.rundir import RunDir

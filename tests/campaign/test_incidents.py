@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import Incident, explain_exit, read_incidents, record_incident, where_it_hangs
+from azr.run.checkpoints import best_checkpoint
 from azr.run.protocol import MetricsRecord
 from azr.run.rundir import RunDir
 

@@ -10,7 +10,7 @@ import pytest
 from fake_campaign import Driver, command_trainer, fast_config, hurry, wait_for
 
 from azr.campaign.incidents import read_incidents
-from azr.campaign.lost_checkpoints import settle_lost_checkpoints
+from azr.campaign.lost_files import settle_lost_checkpoints
 from azr.campaign.state import State, read_state_file
 from azr.report.summary_reader import read_summary
 from azr.run.checkpoints import list_checkpoints

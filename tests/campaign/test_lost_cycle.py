@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fake_campaign import Driver, command_trainer, fake_parts, fast_config, wait_for
 
-from azr.campaign.default_parts import default_parts
 from azr.campaign.incidents import read_incidents
+from azr.campaign.parts import default_parts
 from azr.config.data import DataConfig, Reexecute
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir

@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.campaign.vram import used_vram_gib
 from azr.doctor.card import gpu_findings
 from azr.system import cards
 from azr.system.boards import GIB, boards_from_nvidia_smi, parse_nvidia_smi
-from azr.system.cards import parse_visible_devices, visible_cards
+from azr.system.cards import parse_visible_devices, used_vram_gib, visible_cards
 from azr.system.hardware import Machine
 
 
