@@ -22,8 +22,7 @@ from dataclasses import dataclass
 
 from azr.budget.shape import ModelShape
 from azr.config import Config
-
-GIB = 2**30
+from azr.system import GIB
 
 # Measured or read off; see docs/performance.md for where each comes from.
 TRAINER_CONTEXT_GIB = 1.25

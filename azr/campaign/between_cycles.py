@@ -14,9 +14,10 @@ from azr.budget.estimate import HOST_DATA_STEPS_GIB
 from azr.campaign.context import Context
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.run.protocol import STOP_FILE, ask
+from azr.system import GIB
 from azr.system.cards import used_vram_gib
 from azr.system.host_memory import host_memory
-from azr.system.processes import GIB, ProcessId
+from azr.system.processes import ProcessId
 from azr.wording import counted
 
 DISMISS_S = 60.0

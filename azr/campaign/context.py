@@ -12,11 +12,11 @@ from azr.campaign.driver_beats import other_driver
 from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.parts import CampaignParts, Progress
 from azr.campaign.signals import StopSignals
-from azr.campaign.state import CampaignState, read_state_file, save_state
+from azr.campaign.state import CampaignState, recorded_state, save_state
 from azr.campaign.trainer_process import WaitingTrainer
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
-from azr.errors import RunError, RunMovedError
+from azr.errors import RunMovedError
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
 from azr.system.processes import ProcessId
@@ -80,11 +80,8 @@ class Context:
     def _was_driven_by_another(self) -> bool:
         """Its beats may be gone, because it has ended, or old, where it was killed; the state still tells. One that is older than
         our own, a sync client or a backup has put back."""
-        try:
-            state = read_state_file(self.run.state)
-        except (RunError, FileNotFoundError):
-            return False
-        return state.driver != self.state.driver and state.updated_unix_s > self.state.updated_unix_s
+        state, own = recorded_state(self.run), self.state
+        return state is not None and state.driver != own.driver and state.updated_unix_s > own.updated_unix_s
 
     def save(self, **changes: Any) -> None:
         """Changes the state and makes it durable.

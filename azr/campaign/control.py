@@ -19,7 +19,7 @@ from typing import Any
 
 import filelock
 
-from azr.campaign.state import read_state_file
+from azr.campaign.state import recorded_state
 from azr.commands import command
 from azr.errors import DataError, RunError
 from azr.run.protocol import asked
@@ -114,8 +114,8 @@ def _in_use(run: RunDir) -> RunError:
 
 def _is_copy(run: RunDir) -> bool:
     """The recorded driver is that of another folder, which this one was copied from."""
-    folder = read_state_file(run.state).folder
-    return folder is not None and not folder.is_same(FolderId.of(run.root))
+    state = recorded_state(run)
+    return bool(state and state.folder and not state.folder.is_same(FolderId.of(run.root)))
 
 
 def driver_is_running(run: RunDir) -> bool:
@@ -134,12 +134,9 @@ def driver_is_running(run: RunDir) -> bool:
 
 def stopping_driver(run: RunDir) -> str:
     """A sentence where somebody has asked the run's driver to stop, and it is still at it; else empty."""
-    try:
-        state = read_state_file(run.state)
-    except (RunError, FileNotFoundError):
-        return ""
-    reason = asked(run, state.cycle, state.attempt).reason
-    if not (state.attempt_open and reason.startswith(STOPPED_BY)):
+    state = recorded_state(run)
+    reason = asked(run, state.cycle, state.attempt).reason if state and state.attempt_open else ""
+    if not reason.startswith(STOPPED_BY):
         return ""
     return f"It is stopping ({reason.rstrip('.')}): its step is finished and saved first, and then the same command resumes"
 
@@ -156,7 +153,5 @@ def suspended_driver(run: RunDir) -> str:
 
 
 def recorded_driver(run: RunDir) -> ProcessId | None:
-    try:
-        return read_state_file(run.state).driver
-    except (RunError, FileNotFoundError):
-        return None
+    state = recorded_state(run)
+    return state.driver if state else None

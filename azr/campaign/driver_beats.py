@@ -34,9 +34,7 @@ class DriverBeats:
         own = ProcessId.of(os.getpid())
         assert own is not None
         self._run, self._own, self._sequence = run, own, 0
-        beat = read_driver_beat(run)
-        found = (recorded_driver(run), beat.driver if beat else None)
-        self.predecessors = frozenset(each for each in found if each and not each.alive)
+        self.predecessors = frozenset(each for each in _last_drivers(run) if not each.alive)
         """Whose run this one took over. What one of them began to write before it slept, or its share hung, may arrive at any time;
         it is that one which ends."""
         self._closing = threading.Event()
@@ -95,10 +93,9 @@ def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
     Raises:
         RunError: it does.
     """
-    before = read_driver_beat(run), read_heartbeat(run)
-    drivers = (recorded_driver(run), before[0].driver if before[0] else None)
-    if all(driver is None or driver.boot_id == boot_id() for driver in drivers):
+    if all(driver.boot_id == boot_id() for driver in _last_drivers(run)):
         return
+    before = read_driver_beat(run), read_heartbeat(run)
     if all(_is_old(beat.unix_s) for beat in before if beat):
         return
     say(
@@ -120,6 +117,12 @@ def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
             # NFS may show only now what was written before we looked; one that lives writes again
             latest[which], until_s = beat, time.monotonic() + WATCHED_S
             late.add(which)
+
+
+def _last_drivers(run: RunDir) -> list[ProcessId]:
+    """Those that its state and its latest beat name."""
+    beat = read_driver_beat(run)
+    return [each for each in (recorded_driver(run), beat and beat.driver) if each]
 
 
 def _is_old(unix_s: float) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir
-from azr.system.disks import GIB, free_gib
+from azr.system import GIB
+from azr.system.disks import free_gib
 from azr.system.files import append_jsonl, read_tail
 from azr.system.tracebacks import Raised, root_cause
 from azr.train.engine_start import why_no_engine

@@ -1,20 +1,16 @@
 """Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: stop immediately. SIGTERM, SIGHUP,
-and SIGUSR1, SIGUSR2 and SIGXCPU, with which clusters warn of a time limit, act like one Ctrl+C.
-
-A signal that was ignored at the start (SIGHUP under ``nohup``) stays ignored.
-"""
+and SIGUSR1, SIGUSR2 and SIGXCPU, with which clusters warn of a time limit, act like one Ctrl+C."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import sys
-import threading
 import time
 from types import FrameType
 from typing import Any
 
-from azr.system.ending import SIGNALS
+from azr.system.ending import SIGNALS, take_over
 
 ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C again ends immediately; what is saved stays."
 
@@ -38,11 +34,8 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        # a notebook or a program of somebody's may run this in another thread
-        is_main = threading.current_thread() is threading.main_thread()
-        for number in (signal.SIGINT, signal.SIGXCPU, *SIGNALS) if is_main else ():
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
+        # not in another thread than the main one, where a notebook or a program of somebody's may run this
+        take_over((signal.SIGINT, signal.SIGXCPU, *SIGNALS), self._handle, self._before)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -122,6 +122,14 @@ def read_state_file(path: Path) -> CampaignState:
         raise RunError(f"{path} is damaged: {error!r}") from error
 
 
+def recorded_state(run: RunDir) -> CampaignState | None:
+    """As it stands on disk, for those who only look; None where there is none, or a damaged one."""
+    try:
+        return read_state_file(run.state)
+    except (RunError, FileNotFoundError):
+        return None
+
+
 def rebuild_state(run: RunDir) -> CampaignState:
     """A state that loses nothing: TRAIN of the newest cycle that was asked for; it ends at once if its last
     step is saved."""

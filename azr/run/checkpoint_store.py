@@ -33,7 +33,8 @@ from azr.run.checkpoints import (
     step_of,
 )
 from azr.run.rundir import RunDir
-from azr.system.disks import GIB, explain_os_error, free_gib
+from azr.system import GIB
+from azr.system.disks import explain_os_error, free_gib
 from azr.system.files import (
     file_hash,
     fsync,

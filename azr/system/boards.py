@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azr.system import GIB, MIB
 from azr.system.children import run_captured
 
-MIB = 1 << 20
-GIB = 1 << 30
 NVIDIA_SMI_TIMEOUT_S = 15.0
 BF16_CAPABILITY = (8, 0)
 """The first generation (Ampere) that multiplies bf16; every GPU recipe trains and serves in it."""

@@ -9,7 +9,8 @@ import re
 import shutil
 from pathlib import Path
 
-GIB = 2**30
+from azr.system import GIB
+
 FSTAB = Path("/etc/fstab")
 MOUNTS = Path("/proc/self/mountinfo")
 KERNEL = Path("/proc/sys/kernel/osrelease")

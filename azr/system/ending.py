@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -22,12 +22,20 @@ class EndedBySignalError(KeyboardInterrupt):
         """Exit status, as shells count it."""
 
 
+def take_over(
+    numbers: Iterable[int], handler: Callable[[int, FrameType | None], None], before: dict[int, Any]
+) -> None:
+    """Has ``handler`` handle these signals, and puts into ``before`` what handled them. One that was ignored (SIGHUP under
+    ``nohup``) stays ignored, and outside the main thread, which alone gets signals, nothing changes."""
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+
+
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Inside the block the first of the signals raises ``EndedBySignalError``; later ones do not cut its clean-up short.
-
-    A signal that was ignored (SIGHUP under ``nohup``) stays ignored. Nothing changes outside the main thread.
-    """
+    """Inside the block the first of the signals raises ``EndedBySignalError``; later ones do not cut its clean-up short."""
 
     def end(number: int, frame: FrameType | None) -> None:
         for each in before:
@@ -35,10 +43,7 @@ def ended_by_signals() -> Iterator[None]:
         raise EndedBySignalError(number)
 
     before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, end)
+    take_over(SIGNALS, end, before)
     try:
         yield
     finally:

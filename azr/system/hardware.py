@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ConfigError
-from azr.system.boards import GIB, Gpu
+from azr.system import GIB
+from azr.system.boards import Gpu
 from azr.system.cards import ORDER, VISIBLE, visible_cards
 from azr.system.control_groups import usable_cores
 from azr.system.files import text_of

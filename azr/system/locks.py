@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import filelock
 
 from azr.errors import RunError
+from azr.system.hashes import text_hash
 from azr.system.places import private_folder
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -74,8 +73,7 @@ def is_free(path: Path) -> bool:
 
 
 def _in_its_place(path: Path) -> Path:
-    name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
-    return private_folder() / f"{name}.lock"
+    return private_folder() / f"{text_hash(str(path.resolve()))}.lock"
 
 
 def has_locks(folder: Path) -> bool:

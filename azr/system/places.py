@@ -10,7 +10,6 @@ this process and its children, and says what it changed.
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import pwd
 import re
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.errors import ConfigError
+from azr.system.hashes import text_hash
 from azr.system.process_limits import raise_limits
 from azr.system.variables import of_another_machine, unwanted_variables, whose
 
@@ -332,7 +332,7 @@ def without_wildcards(folder: Path) -> Path:
 
 
 def _link_to(folder: Path) -> Path:
-    link = private_folder() / f"link-{hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()}"
+    link = private_folder() / f"link-{text_hash(str(folder), 12)}"
     if link.is_symlink() and link.readlink() == folder:
         return link
     staging = link.with_name(f".{link.name}.{os.getpid()}")

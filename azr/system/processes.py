@@ -27,9 +27,8 @@ from pathlib import Path
 import psutil
 
 from azr.errors import DataError
+from azr.system import GIB
 from azr.system.files import read_json, text_of, write_json_atomic
-
-GIB = 2**30
 
 END_LIMIT_S = 30.0
 MARKER_VARIABLE = "AZR_ATTEMPT"

@@ -29,7 +29,7 @@ from azr.run.hand_over import HandOverPart, read_hand_over
 from azr.run.protocol import Ending, Phase, current_request
 from azr.run.rundir import RunDir
 from azr.run.trainer_link import DriverWatch, TrainerLink
-from azr.system.disks import GIB
+from azr.system import GIB
 from azr.system.files import append_jsonl, write_text_atomic
 from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Lineage, Task, TaskType

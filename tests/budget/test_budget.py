@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from azr.budget.advice import judge_fit, require_fit
-from azr.budget.estimate import GIB, ResourceEstimate, checkpoints_at_most, estimate
+from azr.budget.estimate import ResourceEstimate, checkpoints_at_most, estimate
 from azr.budget.proposals import propose
 from azr.budget.shape import shape_from_config, shape_of
 from azr.cli import preflight
@@ -22,6 +22,7 @@ from azr.config.train import RolloutConfig
 from azr.errors import BudgetError, ConfigError, ModelError
 from azr.run.checkpoint_store import steps_to_delete
 from azr.run.identity import SETTINGS
+from azr.system import GIB
 from azr.system.hardware import Gpu, Machine
 
 ROOT = Path(__file__).resolve().parents[2]

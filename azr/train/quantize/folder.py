@@ -26,7 +26,8 @@ from azr.errors import BudgetError, ModelError
 from azr.models.model_hash import hash_model
 from azr.models.quantised import quantisation_of
 from azr.models.weight_files import INDEX, Tensor, has_whole_files, read_json_file, require_whole_files
-from azr.system.disks import GIB, free_gib
+from azr.system import GIB
+from azr.system.disks import free_gib
 from azr.system.files import fsync_directory, remove_leftovers, write_json_atomic
 from azr.system.locks import take_lock
 from azr.train.quantize.architecture import Parts, empty_model, parts_of
