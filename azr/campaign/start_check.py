@@ -15,8 +15,7 @@ from azr.campaign.identity_check import require_same_run
 from azr.commands import command
 from azr.config import Config
 from azr.data.check import require_readable
-from azr.data.guard import bare_name, probe_names
-from azr.data.sources import configured_files
+from azr.data.guard import bare_name, configured_probes
 from azr.errors import BudgetError, ConfigError, RunError
 from azr.run.identity import kept_keys, read_identity
 from azr.run.metric_names import probe_metric, verdict
@@ -87,8 +86,7 @@ def require_verdict_probes(config: Config) -> None:
             files together would decide. A name like none of them is left over from the recipe.
     """
     named = config.train.verdict_probes
-    files, _ = configured_files(probe_names(config.data), "data.probe_files")
-    names = sorted({bare_name(file) for file in files})
+    names = sorted({bare_name(file) for file in configured_probes(config.data)[0]})
     if not named or named in names:
         return
     if named == "all":
@@ -109,7 +107,7 @@ def require_scores(config: Config, run: RunDir) -> None:
         ConfigError: what the best checkpoint or the judges go by is no score of the probes: none would be best, and nothing
             judged.
     """
-    files = [*configured_files(probe_names(config.data), "data.probe_files")[0], *run.probes.glob("*.jsonl")]
+    files = [*configured_probes(config.data)[0], *run.probes.glob("*.jsonl")]
     probes = ["all", *sorted({bare_name(file) for file in files})]
     known = [probe_metric(what) for what in (*probes, *config.selfplay.task_types)]
     known += [verdict(what, "accuracy") for what in probes]

@@ -69,7 +69,7 @@ class Account:
         return f"{self.read} read{known}, {self.taken} taken, {left}"
 
 
-def news(entries: Sequence[SourceEntry], build: PoolBuild | None = None) -> list[str]:
+def news(entries: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
     """What is worth a line of its own about the new sources: files, rejected rows, leaks.
 
     Args:
@@ -83,7 +83,7 @@ def news(entries: Sequence[SourceEntry], build: PoolBuild | None = None) -> list
         lines.append(
             f"{counted(len(files) - SHOWN_FILES, 'more file')}: pool/manifest.json has the counts of each"
         )
-    lines += rejected_rows(entries, build) if build else []
+    lines += rejected_rows(entries, build)
     # a user wonders about files, not about every merge
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     left_out = Account.of(brought).left_out

@@ -11,17 +11,17 @@ from azr.config.paths import WORDS, find
 from azr.data.account import BY_PROGRAMS, Account
 from azr.data.build import row_tasks
 from azr.data.contamination import evaluation_items
-from azr.data.guard import probe_names, require_probes
+from azr.data.guard import configured_probes, require_probes
 from azr.data.manifest import SourceEntry
 from azr.data.readers import read_rows
 from azr.data.reasons import COPIES_AND_CAPS, Reason
 from azr.data.schema import Refused
-from azr.data.seeds import seed_sources
 from azr.data.sources import (
     TaskSource,
     configured_files,
     other_run_sources,
     refuse_missing,
+    seed_sources,
     unread_files,
     user_sources,
 )
@@ -50,7 +50,7 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
         missing += _lacking_now(config, run)
     else:
         missing += lacking
-        probes, lacking = configured_files(probe_names(config), "data.probe_files")
+        probes, lacking = configured_probes(config)
         missing += lacking
         others, lacking = other_run_sources(config.other_runs, run.root)
         missing += lacking

@@ -39,8 +39,7 @@ from azr.data.guard import (
 from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, set_changed_pool_aside, write_rejected
 from azr.data.reexecute import RERUNS_FILE, RerunStore
-from azr.data.seeds import seed_sources
-from azr.data.sources import Kind, TaskSource, other_run_sources, refuse_missing, user_sources
+from azr.data.sources import Kind, TaskSource, other_run_sources, refuse_missing, seed_sources, user_sources
 from azr.errors import DataError
 from azr.run.rundir import RunDir
 from azr.system.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
@@ -189,7 +188,7 @@ def consolidate(
             *([restored.removesuffix(".")] if restored else []),
             *changed,
             *(f"{item}; its tasks stay in the pool" for item in missing),
-            *_lines(new, build),
+            *news(new, build),
             *(passed_over(config.extra_files) if cycle == 1 else ()),
             *twofold,
             *(lacking_types(build.kept, play) if play else ()),
@@ -235,7 +234,7 @@ def merge_shard(
         manifest_hash=manifest.hash,
         seconds=time.monotonic() - started,
         sources=build.entries,
-        lines=changed + _lines(new, build),
+        lines=changed + news(new, build),
     )
     write_json_atomic(run.cycle(cycle) / MERGE_FILE, asdict(report) | {"growth": report.growth})
     check_evaluation_files(run, config)
@@ -294,10 +293,6 @@ def _report(run: RunDir, cycle: int, name: str) -> dict[str, Any]:
 def _new_entries(sources: Sequence[TaskSource], build: PoolBuild) -> list[SourceEntry]:
     """Those of the sources that were not judged before: the last ones, as ``build_pool`` orders them."""
     return build.entries[sum(source.judged for source in sources) :]
-
-
-def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
-    return news(new, build)
 
 
 def _cycle_source(run: RunDir, cycle: int) -> TaskSource:

@@ -154,14 +154,6 @@ class LeakIndex:
                 yield row, self._names[column]
 
 
-def leak_index(evaluation: Iterable[Path], similarity: float, *, workers: int = 0) -> LeakIndex:
-    """
-    Raises:
-        DataError: an evaluation file is missing or cannot be read.
-    """
-    return LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
-
-
 def fingerprint_sources(
     sources: Iterable[str],
     evaluation: Iterable[Path],
@@ -177,7 +169,7 @@ def fingerprint_sources(
         DataError: an evaluation file is missing or cannot be read.
     """
     distinct = list(dict.fromkeys(sources))
-    index = leak_index(evaluation, similarity, workers=workers)
+    index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
     examined = spread(functools.partial(_examine, index), distinct, workers)
     found = dict(zip(distinct, with_lines(examined, "fingerprints and leaks", len(distinct)), strict=True))
     prints = {source: print_ for source, (print_, _) in found.items()}

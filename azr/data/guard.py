@@ -7,7 +7,7 @@ import codecs
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
     """
     if probes_are_frozen(run):
         return
-    for file in configured_files(probe_names(config), "data.probe_files")[0]:
+    for file in configured_probes(config)[0]:
         if file.resolve().parent == SHIPPED_PROBES.parent:
             continue
         tasks = probe_tasks(file)
@@ -89,7 +89,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> None:
         check_evaluation_files(run, config)
         return
     names = {}
-    for file in _files(probe_names(config), "data.probe_files"):
+    for file in _there(configured_probes(config)):
         name = f"{bare_name(file)}.jsonl"
         if name in names:
             raise DataError(
@@ -127,7 +127,7 @@ def settle_probes(run: RunDir, config: DataConfig) -> str:
     gone = [name for name in expected if not (run.probes / name).is_file()]
     if not recorded or (hashes_stand and not gone):
         return ""
-    files = configured_files(probe_names(config), "data.probe_files")[0] if gone else []
+    files = configured_probes(config)[0] if gone else []
     given = {f"{bare_name(file)}.jsonl": file for file in files}
     found = {name: given[name] for name in gone if name in given and file_hash(given[name]) == expected[name]}
     for name in expected.keys() - found.keys():
@@ -223,7 +223,7 @@ def twofold_rows(file: Path) -> str:
 
 def twofold_probes(run: RunDir, config: DataConfig) -> list[str]:
     """A sentence for each configured probe file that has such rows, until the run has its copies."""
-    files = [] if probes_are_frozen(run) else configured_files(probe_names(config), "data.probe_files")[0]
+    files = [] if probes_are_frozen(run) else configured_probes(config)[0]
     return [told for file in files if (told := twofold_rows(file))]
 
 
@@ -245,15 +245,6 @@ def _as_written_here(record: dict[str, Any], task: Task, frozen: bool) -> list[T
     if texts == {(task.task_type, task.code, task.inputs, task.outputs)}:
         return [task]
     return [replace(each, lineage=task.lineage) for each in found]
-
-
-def probe_files(run: RunDir) -> list[Path]:
-    """The run's frozen probe files.
-
-    Raises:
-        DataError: as ``probe_files_in``.
-    """
-    return probe_files_in(run.probes)
 
 
 def probe_files_in(folder: Path) -> list[Path]:
@@ -279,7 +270,7 @@ def probe_files_in(folder: Path) -> list[Path]:
 
 def protected_files(run: RunDir, config: DataConfig) -> list[Path]:
     """Every file that no training task may resemble: the run's probes and data.evaluation_files."""
-    return [*probe_files(run), *_evaluation_files(config)]
+    return [*probe_files_in(run.probes), *_evaluation_files(config)]
 
 
 def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
@@ -313,17 +304,18 @@ def _check(file: Path, expected: str, remedy: str) -> None:
         raise DataError(f"evaluation file {file} was changed (hash {found}, recorded {expected}); {remedy}")
 
 
-def probe_names(config: DataConfig) -> list[str]:
-    """Paths of the configured probe files."""
-    return [str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files]
+def configured_probes(config: DataConfig) -> tuple[list[Path], list[str]]:
+    """As ``configured_files``, of ``data.probe_files``."""
+    names = [str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files]
+    return configured_files(names, "data.probe_files")
 
 
 def _evaluation_files(config: DataConfig) -> list[Path]:
-    return _files(config.evaluation_files, "data.evaluation_files")
+    return _there(configured_files(config.evaluation_files, "data.evaluation_files"))
 
 
-def _files(names: Iterable[str], key: str) -> list[Path]:
-    files, missing = configured_files(names, key)
+def _there(found: tuple[list[Path], list[str]]) -> list[Path]:
+    files, missing = found
     refuse_missing(missing)
     return files
 

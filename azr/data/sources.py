@@ -1,22 +1,28 @@
-"""Where task records come from: every place a run may read them from. A source is opened read-only, by
-``azr.data.readers``."""
+"""Where task records come from: the initial tasks (shipped seeds, the identity function alone, or the user's own), and every
+other place a run may read them from. A source is opened read-only, by ``azr.data.readers``."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from azr.config.paths import PROJECT, find, where_looked
+from azr.config.data import DataConfig
+from azr.config.paths import PROJECT, find, get_back, where_looked
 from azr.data.unpack import data_suffix
 from azr.errors import DataError
 from azr.run.rundir import RunDir, is_run
 from azr.system.disks import missing_disk
+from azr.system.files import file_hash, read_json
 
+IDENTITY_FILE = Path(__file__).with_name("identity.jsonl")
+"""The identity function as an input/output record and as an induction record."""
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
+SHIPPED_FILES = ("seed_io.jsonl", "seed_induction.jsonl")
+"""What ``shipped`` means; data/seeds also holds seeds for the bundled tiny model."""
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 _NOT_DATA = ("dataset_info.json", "state.json", "dataset_dict.json", "manifest.json")
@@ -128,6 +134,44 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             missing.append(f"{key}: {path} is not a regular file (a pipe or a device)")
         files.extend(file for file in found if file not in files)
     return files, missing
+
+
+def seed_sources(config: DataConfig) -> Iterator[TaskSource]:
+    """Raises:
+    DataError: the configured seeds do not exist.
+    """
+    if config.seeds == "none":
+        return
+    if config.seeds == "identity":
+        yield TaskSource(Kind.SEED, "identity.jsonl", IDENTITY_FILE, origin="seed", trusted=True)
+        return
+    hashes = shipped_hashes() if config.trust_shipped_seeds else {}
+    for file in _seed_files(config.seeds):
+        trusted = hashes.get(file.name) == file_hash(file)
+        named = "" if config.seeds == "shipped" else f"data.seeds: {config.seeds}"
+        yield TaskSource(Kind.SEED, file.name, file, origin="seed", trusted=trusted, named=named)
+
+
+def _seed_files(seeds: str) -> list[Path]:
+    if seeds == "shipped":
+        files = [SHIPPED_SEEDS / name for name in SHIPPED_FILES]
+        if not all(file.is_file() for file in files):
+            raise DataError(
+                f"{SHIPPED_SEEDS} lacks its seed files ({', '.join(SHIPPED_FILES)}); {get_back(SHIPPED_SEEDS)}"
+            )
+        return files
+    files, missing = configured_files([seeds], "data.seeds")
+    if missing:
+        raise DataError(f"{missing[0]}; use shipped, identity, none, or the path of a file")
+    return files
+
+
+def shipped_hashes() -> dict[str, str]:
+    """File name -> hash of the shipped seed files as their maker verified them; empty where there is no manifest."""
+    path = SHIPPED_SEEDS / "manifest.json"
+    if not path.is_file():
+        return {}
+    return {name: entry["hash"] for name, entry in read_json(path)["files"].items()}
 
 
 def user_sources(names: Iterable[str]) -> tuple[list[TaskSource], list[str]]:

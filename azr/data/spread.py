@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
@@ -13,6 +11,7 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from azr.system.control_groups import usable_cores
+from azr.system.processes import watch_parent
 
 PARALLEL_FROM = 3000
 """Items from which starting worker processes (about 1 s) pays."""
@@ -50,13 +49,7 @@ def _start(parent: int, work: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
     """A killed parent cannot end its workers, so each watches for itself."""
     global _work
     _work = work
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    watch_parent(parent, lambda: os._exit(1), poll_s=0.5)
     gc.disable()  # syntax trees are many small objects without cycles, and looking through them takes a quarter of the time
 
 

@@ -23,8 +23,7 @@ from typing import Any
 from azr.config.paths import at_home
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.seeds import SHIPPED_FILES
-from azr.data.sources import SHIPPED_PROBES, SHIPPED_SEEDS
+from azr.data.sources import SHIPPED_FILES, SHIPPED_PROBES, SHIPPED_SEEDS
 from azr.errors import ConfigError
 from azr.evaluate.cruxeval import cruxeval_suite, execution_suite
 from azr.evaluate.evalplus import plus_suite

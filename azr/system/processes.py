@@ -20,7 +20,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,17 +237,18 @@ def memory_gib(processes: Iterable[ProcessId]) -> float:
     return total / GIB
 
 
-PARENT_POLL_S = 2.0
-
-
 def end_with_parent() -> None:
     """Ends this process and its whole group when the process that started it is gone, however it went. For one that
     was started in a session of its own."""
-    parent = os.getppid()
+    watch_parent(os.getppid(), lambda: os.killpg(os.getpgid(0), signal.SIGKILL))
+
+
+def watch_parent(parent: int, orphaned: Callable[[], object], poll_s: float = 2.0) -> None:
+    """Calls ``orphaned`` in a thread once this process is no child of the process ``parent`` any more."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(PARENT_POLL_S)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
+            time.sleep(poll_s)
+        orphaned()
 
     threading.Thread(target=watch, daemon=True).start()

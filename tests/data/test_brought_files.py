@@ -30,7 +30,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.data.check import passed_over, require_readable
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.contamination import evaluation_items
-from azr.data.guard import prepare_probes, probe_files, probe_tasks, twofold_rows
+from azr.data.guard import prepare_probes, probe_files_in, probe_tasks, twofold_rows
 from azr.data.manifest import load_pool
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
@@ -693,7 +693,7 @@ def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
     """The trainer reads the run's own copy, which is JSON Lines."""
     probes = written(tmp_path / "mine.csv.gz", gzip.compress(CSV.encode()))
     prepare_probes(run, quiet(probe_files=[str(probes)]))
-    [copy] = probe_files(run)
+    [copy] = probe_files_in(run.probes)
     assert copy.name == "mine.jsonl" and [record["input"] for record in read_jsonl(copy)] == ["0", "1", "2"]
     bad = written(tmp_path / "bad.csv", CSV + "a,b\n")
     with pytest.raises(
@@ -717,7 +717,7 @@ def test_probe_rows_without_a_task_type_are_two_tasks_in_any_format(run: RunDir,
     assert (
         twofold_rows(table) == f"mine.csv: {told}" and build_suite(f"probes={table}", SelfPlayConfig()).notes
     )
-    [copy] = probe_files(run)
+    [copy] = probe_files_in(run.probes)
     assert len(list(read_jsonl(copy))) == 6 and not twofold_rows(copy)
     copy.chmod(0o644)
     copy.write_bytes(lines.read_bytes())  # as an earlier version froze it: its trainer asks three

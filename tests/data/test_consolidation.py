@@ -24,7 +24,7 @@ from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
 from azr.data.consolidate import consolidate, merge_shard
-from azr.data.guard import check_evaluation_files, probe_files
+from azr.data.guard import check_evaluation_files, probe_files_in
 from azr.data.manifest import load_pool, read_manifest
 from azr.data.phases import with_lines
 from azr.data.reexecute import RerunStore
@@ -315,7 +315,7 @@ def test_files_split_by_rows_are_split_by_programs_and_the_same_command_goes_on(
     write_tasks(test, [numbered(1)])
     write_tasks(items, [{"code": numbered(2).code}])
     assert consolidate(run, 1, config).tasks == 2
-    assert probe_files(run) == list(run.probes.glob("*.jsonl")) == [run.probes / "test.jsonl"]
+    assert probe_files_in(run.probes) == list(run.probes.glob("*.jsonl")) == [run.probes / "test.jsonl"]
     write_tasks(test, [numbered(3)])  # from now on they stay, also where the pool is gone
     shutil.rmtree(run.pool)
     consolidate(run, 1, config)

@@ -14,7 +14,7 @@ from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.data.consolidate import CONSOLIDATION_FILE, consolidate
-from azr.data.guard import frozen_hashes, probe_files, settle_probes
+from azr.data.guard import frozen_hashes, probe_files_in, settle_probes
 from azr.data.sources import SHIPPED_PROBES
 from azr.errors import DataError
 from azr.evaluate.export import training_probes
@@ -88,7 +88,7 @@ def test_lost_probes_are_restored_from_the_same_file(begun: Begun, lost: str) ->
     else:
         (begun.run.probes / lost).unlink()
     assert "gone, and restored as" in settle_probes(begun.run, begun.data)
-    assert [file.read_bytes() for file in probe_files(begun.run)] == [before]
+    assert [file.read_bytes() for file in probe_files_in(begun.run.probes)] == [before]
     assert frozen_hashes(begun.run.probes) == hashes and not settle_probes(begun.run, begun.data)
 
 

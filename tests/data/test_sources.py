@@ -15,8 +15,7 @@ from azr.data.consolidate import consolidate
 from azr.data.manifest import load_pool
 from azr.data.pool import REJECTED_FILE
 from azr.data.readers import read_rows
-from azr.data.seeds import seed_sources
-from azr.data.sources import configured_files, data_files, other_run_sources, refuse_missing
+from azr.data.sources import configured_files, data_files, other_run_sources, refuse_missing, seed_sources
 from azr.errors import ConfigError, DataError
 from azr.run.rundir import RunDir
 from azr.system.files import read_jsonl

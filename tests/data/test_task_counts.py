@@ -14,6 +14,7 @@ from data_helpers import LONG, numbered, quiet, task, write_tasks
 from azr.config.sandbox import Limits, SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.data.account import Account, news
+from azr.data.build import PoolBuild
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import SourceEntry, read_manifest
 from azr.run.rundir import RunDir
@@ -260,5 +261,9 @@ def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
 def test_why_most_of_a_file_of_one_template_is_left_out_is_explained(reason: str, told: str) -> None:
     """Of 6000 tasks of one template 155 were taken, and "shape_cap" said why; of 40,000, 30,670 were a "program_cap"."""
     entry = SourceEntry("mine.jsonl", "user", "x", 100, 100, taken=64, dropped={reason: 36})
-    (line,) = [line for line in news([entry]) if line.startswith(f"{reason}: 36 ")]
+    (line,) = [
+        line
+        for line in news([entry], PoolBuild([], [], [], [entry], []))
+        if line.startswith(f"{reason}: 36 ")
+    ]
     assert told in line

@@ -19,7 +19,7 @@ from azr.data.contamination import LeakIndex, evaluation_items
 from azr.data.duplicates import drop_duplicates
 from azr.data.fingerprints import fingerprint_all, make_fingerprint
 from azr.data.schema import tasks_of
-from azr.data.seeds import shipped_hashes
+from azr.data.sources import shipped_hashes
 from azr.errors import DataError
 from azr.sandbox import values
 from azr.system.files import file_hash, read_jsonl

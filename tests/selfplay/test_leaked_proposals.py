@@ -12,7 +12,7 @@ import pytest
 from selfplay_helpers import proposal_text, respond, task
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.contamination import fingerprint_sources, leak_index
+from azr.data.contamination import LeakIndex, evaluation_items, fingerprint_sources
 from azr.data.reasons import Reason
 from azr.run import metric_names as names
 from azr.selfplay.credit import Credit, Trajectory, assign_rewards, credit
@@ -47,7 +47,7 @@ def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def resembles(probes: Path) -> Resembles:
-    return leak_index([probes], 0.6).leak
+    return LeakIndex(evaluation_items([probes]), 0.6).leak
 
 
 def game(config: SelfPlayConfig = SMALL) -> SelfPlay:

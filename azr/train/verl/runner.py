@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.load import read_config
-from azr.data.contamination import leak_index
+from azr.data.contamination import LeakIndex, evaluation_items
 from azr.data.guard import protected_files
 from azr.errors import AzrError, ConfigError, EngineError, ModelError, TrainingError
 from azr.run.protocol import Ending, TrainRequest, current_request
@@ -143,7 +143,9 @@ def kept_out(run: RunDir, config: DataConfig) -> Resembles | None:
         DataError: an evaluation file is missing or cannot be read.
     """
     files = protected_files(run, config)
-    return leak_index(files, config.contamination_similarity, workers=1).leak if files else None
+    return (
+        LeakIndex(evaluation_items(files), config.contamination_similarity, workers=1).leak if files else None
+    )
 
 
 VERL_SAYS = {
