@@ -24,7 +24,7 @@ from azr.config import (
     to_container,
     without_former_keys,
 )
-from azr.config.automatic import settle_automatic
+from azr.config.budget import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
 from azr.config.typed import GROUPS, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names, yaml_text

@@ -15,7 +15,7 @@ from azr.budget.fitting import SEQUENCES, SMALLEST_KEPT, Fitted, fit_card
 from azr.budget.shape import shape_for, shape_of
 from azr.budget.speed import Card, step_time
 from azr.config import Config
-from azr.config.automatic import AUTOMATIC_KEYS
+from azr.config.budget import AUTOMATIC_KEYS
 from azr.config.load import load_config
 from azr.system.boards import Gpu
 from azr.system.hardware import Machine
