@@ -27,7 +27,7 @@ from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Stopwatch, read_and_validate
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.prompt_room import last_resorts
+from azr.selfplay.options import last_resorts
 from azr.selfplay.rows import Fits, PromptRow
 from azr.system.hashes import text_hash
 from azr.tasks import Prompt, Rejection, Role, Stream, TaskType

@@ -124,7 +124,7 @@ class SelfPlay:
 
         Args:
             fits: whether a prompt is within the length limit; what is not is redrawn and counted, and in the end
-                replaced by a prompt that ``azr.selfplay.prompt_room`` has seen to fit.
+                replaced by a prompt that ``azr.selfplay.options`` has seen to fit.
         """
         rng = np.random.default_rng([self.seed + self.seed_offset, 1, step])
         self._plan_metrics = defaultdict(float, {"plan/dropped_propose_prompts": 0.0})

@@ -18,6 +18,7 @@ from azr.selfplay.credit import assign_rewards, base_reward
 from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.identity import identity_task
+from azr.selfplay.options import last_resorts
 from azr.selfplay.outcomes import (
     Completion,
     ProposeOutcome,
@@ -25,7 +26,6 @@ from azr.selfplay.outcomes import (
     outcome_from_json,
     trained_outcomes,
 )
-from azr.selfplay.prompt_room import last_resorts
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import STATE_FILE
 from azr.selfplay.seeding import Seeding

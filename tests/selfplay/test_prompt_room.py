@@ -8,7 +8,7 @@ import pytest
 
 from azr.config.load import load_config
 from azr.errors import ConfigError
-from azr.selfplay.prompt_room import last_resorts, require_room
+from azr.selfplay.options import last_resorts, require_room
 from azr.tasks import Prompt
 
 

@@ -27,7 +27,7 @@ from azr.run.protocol import Ending, TrainRequest, current_request
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart
 from azr.run.trainer_link import TrainerLink
-from azr.selfplay.prompt_room import require_room
+from azr.selfplay.options import require_room
 from azr.selfplay.validation import Resembles
 from azr.system.places import without_wildcards
 from azr.system.tracebacks import FULL_CARD, engine_error
