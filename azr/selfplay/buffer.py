@@ -31,12 +31,8 @@ class Record:
     task: Task
     step: int
     """Insertion step; 0 for seeds."""
-    uses: int = 0
-    """Responses of the solve stream it was used for."""
     accuracies: list[float] = field(default_factory=list)
     """Mean grade per step in which it was solved, the last ``HISTORY`` of them."""
-    last_seen: int = -1
-    """Step of its last use."""
     key: str = ""
     """See ``task_key``."""
     mastered_order: int | None = None
@@ -165,13 +161,11 @@ class TaskBuffer:
         self._mastered.pop(record.task.task_id, None)
         self._weights = None
 
-    def record_use(self, task_id: str, accuracy: float, uses: int, step: int) -> None:
+    def record_use(self, task_id: str, accuracy: float) -> None:
         """Notes that a task was solved in a step with this mean grade; unknown (evicted) tasks are passed over."""
         record = self.get(task_id)
         if record is None:
             return
-        record.uses += uses
-        record.last_seen = step
         record.accuracies = [*record.accuracies, round(accuracy, 4)][-HISTORY:]
         if not record.mastered(self.mastered_visits):
             record.mastered_order = None

@@ -20,15 +20,15 @@ from azr.selfplay.buffer import puzzle_key, task_key
 from azr.selfplay.control_experiments import controlled_rewards
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.intrinsic import diversity_term
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import ProposeOutcome, RowOutcome, SolveOutcome
 from azr.selfplay.repetition import own_program, repetition
 from azr.selfplay.rewards import INVALID, overlong_penalty, propose_reward, solution_reward, solve_reward
 from azr.tasks import Task, TaskType
 
 
 def assign_rewards(
-    outcomes: Sequence[ProposeOutcome | SolveOutcome], game: SelfPlay, max_response_tokens: int
-) -> list[ProposeOutcome | SolveOutcome]:
+    outcomes: Sequence[RowOutcome], game: SelfPlay, max_response_tokens: int
+) -> list[RowOutcome]:
     """The same outcomes, in the same order, with the rewards of both roles filled in; also those of the
     solutions inside a proposal's outcome.
 
@@ -48,7 +48,7 @@ def assign_rewards(
         )
 
     latest = game.latest_programs()
-    rewarded: dict[str, ProposeOutcome | SolveOutcome] = {}
+    rewarded: dict[str, RowOutcome] = {}
     seen: set[tuple[TaskType, str]] = set()
     for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
         if isinstance(outcome, SolveOutcome):
@@ -79,7 +79,7 @@ def assign_rewards(
     return [rewarded[outcome.row_id] for outcome in outcomes]
 
 
-def base_reward(outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig) -> float:
+def base_reward(outcome: RowOutcome, config: SelfPlayConfig) -> float:
     """What a response earns before any penalty for being a copy, or for its length."""
     if isinstance(outcome, SolveOutcome):
         return solve_reward(outcome.format_ok, outcome.score, config)
@@ -108,13 +108,13 @@ class Trajectory:
     format_ok: bool
     score: float
     """Grade of a solution; 0 for a proposal."""
-    outcome: ProposeOutcome | SolveOutcome | None
+    outcome: RowOutcome | None
     """None for difficulty samples and same-step solutions: those are inside their proposal's outcome."""
 
 
 @dataclass(frozen=True)
 class Credit:
-    outcomes: list[ProposeOutcome | SolveOutcome]
+    outcomes: list[RowOutcome]
     """With their rewards, for the buffer, the metrics and people."""
     advantages: NDArray[np.float64]
     """[N] one for each response; 0 for padding, and where nothing is learned from the response."""
@@ -177,5 +177,5 @@ def credit(
     return Credit(outcomes, advantages_N, is_leak_N, metrics)
 
 
-def _is_leak(outcome: ProposeOutcome | SolveOutcome | None) -> bool:
+def _is_leak(outcome: RowOutcome | None) -> bool:
     return isinstance(outcome, ProposeOutcome) and outcome.is_leak

@@ -21,7 +21,7 @@ from azr.selfplay.grading import Grade, grade
 from azr.selfplay.guessing import solving_guesses
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import prompt_options
-from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import Completion, ProposeOutcome, RowOutcome, SolveOutcome
 from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import Fits, PromptRow
 from azr.selfplay.validation import GUESSABLE, Resembles, validate
@@ -55,7 +55,7 @@ async def play(
     config: SelfPlayConfig,
     fits: Fits,
     resembles: Resembles | None = None,
-) -> ProposeOutcome | SolveOutcome:
+) -> RowOutcome:
     """Plays a row of either role."""
     if row.stream.role is Role.SOLVE:
         return await play_solve(row, generate, sandbox, config)

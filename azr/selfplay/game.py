@@ -26,7 +26,7 @@ from azr.selfplay.guessing import typical_inputs
 from azr.selfplay.identity import identity_task
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import draw_example, induction_options, prompt_options
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import ProposeOutcome, RowOutcome, SolveOutcome
 from azr.selfplay.repetition import WINDOW, own_program
 from azr.selfplay.rows import Fits, PromptRow
 from azr.selfplay.saving import load_buffers, save_buffers
@@ -269,7 +269,7 @@ class SelfPlay:
     def accept(
         self,
         step: int,
-        outcomes: Sequence[ProposeOutcome | SolveOutcome],
+        outcomes: Sequence[RowOutcome],
         lineage: Mapping[str, Any] | None = None,
     ) -> list[Task]:
         """Takes over a step's outcomes: adds new tasks to the buffers, updates the statistics of solved ones,
@@ -286,7 +286,7 @@ class SelfPlay:
         """
         ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
         values = step_metrics(ordered)
-        self._record_uses(step, ordered)
+        self._record_uses(ordered)
 
         accepted: list[Task] = []
         refused: Counter[str] = Counter()
@@ -309,7 +309,7 @@ class SelfPlay:
             accepted.append(task)
             self.totals["accepted"] += 1
             if outcome.samples and outcome.accuracy is not None:
-                buffer.record_use(task.task_id, outcome.accuracy, len(outcome.samples), step)
+                buffer.record_use(task.task_id, outcome.accuracy)
 
         values[names.ACCEPTED] = float(len(accepted))
         if valid := values.get(names.VALID, 0.0):
@@ -325,14 +325,14 @@ class SelfPlay:
             self.curriculum.note(share)
         return accepted
 
-    def _record_uses(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> None:
+    def _record_uses(self, outcomes: Sequence[RowOutcome]) -> None:
         scores: dict[tuple[TaskType, str], list[float]] = {}
         for outcome in outcomes:
             solved = outcome if isinstance(outcome, SolveOutcome) else outcome.solved
             if solved is not None and not solved.sample:
                 scores.setdefault((solved.stream.task_type, solved.task_id), []).append(solved.score)
         for (kind, task_id), values in scores.items():
-            self.buffers[kind].record_use(task_id, sum(values) / len(values), len(values), step)
+            self.buffers[kind].record_use(task_id, sum(values) / len(values))
 
     def metrics(self) -> dict[str, float]:
         """Numbers of the last accepted step, of the plan, and of the buffers (docs/metrics.md)."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from azr.run import metric_names as names
-from azr.selfplay.outcomes import Outcome, ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import Outcome, ProposeOutcome, RowOutcome, SolveOutcome
 from azr.tasks import Stream, TaskType
 
 
@@ -16,7 +16,7 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float]:
+def step_metrics(outcomes: Sequence[RowOutcome]) -> dict[str, float]:
     """Metrics of one step's rows. What cannot be said (no valid proposal, so no accuracy) is left out."""
     proposals = [outcome for outcome in outcomes if isinstance(outcome, ProposeOutcome)]
     solutions = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]

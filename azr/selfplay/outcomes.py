@@ -131,20 +131,22 @@ class ProposeOutcome(Outcome):
         return replace(super()._travelling(), samples=tuple(untold), solved=solved)
 
 
-def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
+RowOutcome = ProposeOutcome | SolveOutcome
+"""What a played row came to."""
+
+
+def outcome_from_json(record: dict[str, Any]) -> RowOutcome:
     """The outcome as the trainer needs it: completions come back without their handle, prompts empty."""
     return from_json(
         SolveOutcome if "solution" in record else ProposeOutcome, record, "an agent loop's answer"
     )
 
 
-def trained_outcomes(
-    outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig
-) -> list[ProposeOutcome | SolveOutcome]:
+def trained_outcomes(outcome: RowOutcome, config: SelfPlayConfig) -> list[RowOutcome]:
     """The responses of a row that the optimizer learns from: samples, same-step solution, its own."""
     if isinstance(outcome, SolveOutcome):
         return [outcome]
-    before: list[ProposeOutcome | SolveOutcome] = list(outcome.samples) if config.train_on_samples else []
+    before: list[RowOutcome] = list(outcome.samples) if config.train_on_samples else []
     if outcome.solved is not None and not any(sample is outcome.solved for sample in before):
         before.append(outcome.solved)
     return [*before, outcome]

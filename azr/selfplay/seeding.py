@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import ProposeOutcome, RowOutcome
 from azr.selfplay.rows import Fits, PromptRow
 from azr.tasks import Role, Stream, Task, TaskType
 
@@ -71,7 +71,7 @@ class Seeding:
                 rows.append(replace(self._game.propose_row(kind, row_id, rng, fits), estimate=False))
         return rows
 
-    def accept_round(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> list[Task]:
+    def accept_round(self, outcomes: Sequence[RowOutcome]) -> list[Task]:
         """Takes verified proposals into the buffers, up to the target; returns the new ones."""
         added: list[Task] = []
         for outcome in sorted(outcomes, key=lambda each: each.row_id):

@@ -12,12 +12,12 @@ import numpy as np
 from azr.config.selfplay import SelfPlayConfig
 from azr.prompts import solve_prompt
 from azr.selfplay.options import prompt_options
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import ProposeOutcome, RowOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Stream
 
 
-def summary(outcome: ProposeOutcome | SolveOutcome) -> dict[str, Any]:
+def summary(outcome: RowOutcome) -> dict[str, Any]:
     """Everything that was judged about a row; equal for equal responses."""
     found: dict[str, Any] = {"reward": outcome.reward, "format_ok": outcome.format_ok}
     if isinstance(outcome, SolveOutcome):
@@ -30,7 +30,7 @@ def summary(outcome: ProposeOutcome | SolveOutcome) -> dict[str, Any]:
     return found
 
 
-def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -> dict[str, Any]:
+def transcript(step: int, outcome: RowOutcome, prompt: str) -> dict[str, Any]:
     """One row for people: prompt, response and grade."""
     return {
         "step": step,
@@ -47,7 +47,7 @@ def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -
 def transcripts(
     step: int,
     rows: Sequence[PromptRow],
-    outcomes: Sequence[ProposeOutcome | SolveOutcome],
+    outcomes: Sequence[RowOutcome],
     config: SelfPlayConfig,
     seed: int,
 ) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def transcripts(
     """
     rng = np.random.default_rng([seed, 3, step])
     planned = {row.row_id: row for row in rows}
-    streams: dict[Stream, list[tuple[ProposeOutcome | SolveOutcome, str]]] = defaultdict(list)
+    streams: dict[Stream, list[tuple[RowOutcome, str]]] = defaultdict(list)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
         streams[outcome.stream].append((outcome, planned[outcome.row_id].prompt.text))
         if isinstance(outcome, ProposeOutcome) and outcome.solved is not None:
@@ -74,7 +74,7 @@ def transcripts(
     return kept
 
 
-def _paid(outcome: ProposeOutcome | SolveOutcome) -> float:
+def _paid(outcome: RowOutcome) -> float:
     return -math.inf if outcome.reward is None else outcome.reward
 
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from azr.config import Config
-from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome, trained_outcomes
+from azr.selfplay.outcomes import Completion, ProposeOutcome, RowOutcome, SolveOutcome, trained_outcomes
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Rejection, Role, Stream
 
@@ -37,7 +37,7 @@ def drawn_prompt(name: str, length: int) -> list[int]:
 
 async def play_fixed_lengths(
     row: PromptRow, config: Config, sampling_params: dict[str, Any], generate_one: GenerateOne
-) -> list[ProposeOutcome | SolveOutcome]:
+) -> list[RowOutcome]:
     """Plays a row by its lengths alone; a proposal is followed by ``selfplay.difficulty_samples`` of one
     further prompt.
 

@@ -19,7 +19,7 @@ from azr.run.start_record import StartPart
 from azr.run.trainer_link import TrainerLink
 from azr.selfplay.credit import base_reward
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import RowOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
@@ -56,7 +56,7 @@ class TrainingBackend(StepBackend, Protocol):
         ...
 
     def optimizer_steps(self) -> int: ...
-    def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
+    def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[RowOutcome]:
         """Plays rows without learning from them.
 
         Raises:

@@ -24,7 +24,7 @@ from azr.run.protocol import Phase
 from azr.selfplay.advantage import indices_to_learn_from
 from azr.selfplay.credit import Trajectory, credit
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome
+from azr.selfplay.outcomes import RowOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Task
 from azr.train.entropy import entropy_coefficient
@@ -118,7 +118,7 @@ class Clock:
 @dataclass(frozen=True)
 class StepResult:
     rows: list[PromptRow]
-    outcomes: list[ProposeOutcome | SolveOutcome]
+    outcomes: list[RowOutcome]
     accepted: list[Task]
     """New tasks, by now in the buffer."""
     values: dict[str, float]

@@ -47,17 +47,17 @@ def test_message_does_not_make_a_task_new():
 def test_mastered_tasks_leave_first():
     buffer = filled({0: 4}, capacity=4)
     ids = [record.task.task_id for record in buffer]
-    for step in (1, 2):
-        buffer.record_use(ids[2], 1.0, 3, step)
-    buffer.record_use(ids[1], 1.0, 1, 1)
-    buffer.record_use(ids[1], 0.5, 1, 2)
+    for _ in range(2):
+        buffer.record_use(ids[2], 1.0)
+    buffer.record_use(ids[1], 1.0)
+    buffer.record_use(ids[1], 0.5)
     assert buffer.mastered_count == 1
     buffer.add(numbered(100), 3)
     assert ids[2] not in buffer and ids[0] in buffer
     buffer.add(numbered(101), 3)
     assert ids[0] not in buffer and ids[1] in buffer
     record = buffer.get(ids[1])
-    assert record is not None and (record.uses, record.accuracies, record.last_seen) == (2, [1.0, 0.5], 2)
+    assert record is not None and record.accuracies == [1.0, 0.5]
 
 
 def test_a_restored_buffer_draws_and_evicts_as_the_saved_one_would_have():
@@ -65,8 +65,8 @@ def test_a_restored_buffer_draws_and_evicts_as_the_saved_one_would_have():
     buffer = filled({0: 150}, capacity=100)
     ids = [record.task.task_id for record in buffer]
     for task_id in (ids[40], ids[10], ids[70]):  # not in the order of insertion
-        for step in (1, 2):
-            buffer.record_use(task_id, 1.0, 1, step)
+        for _ in range(2):
+            buffer.record_use(task_id, 1.0)
     buffer.add(numbered(200), 3)
     restored = TaskBuffer(100)
     restored.restore(json.loads(json.dumps(buffer.to_json())))
@@ -195,7 +195,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 30), accuracy=st.sampled_from([0.0, 0.5, 1.0]))
     def use(self, number, accuracy):
-        self.buffer.record_use(numbered(number).task_id, accuracy, 1, self.step)
+        self.buffer.record_use(numbered(number).task_id, accuracy)
 
     @rule(count=st.integers(0, 9), seed=st.integers(0, 99))
     def draw(self, count, seed):

@@ -20,7 +20,7 @@ from vllm.sampling_params import RequestOutputKind
 from azr.config import Config
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import play
-from azr.selfplay.outcomes import Completion, ProposeOutcome, SolveOutcome, trained_outcomes
+from azr.selfplay.outcomes import Completion, RowOutcome, SolveOutcome, trained_outcomes
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import Resembles
 from azr.system.hashes import sampling_seed
@@ -66,9 +66,7 @@ class SelfPlayAgentLoop:
         self.ends = end_token_ids(tokenizer, model_folder)
         self.sandbox = Sandbox(config.sandbox)
 
-    async def play(
-        self, row_json: str, sampling_params: dict[str, Any]
-    ) -> list[ProposeOutcome | SolveOutcome]:
+    async def play(self, row_json: str, sampling_params: dict[str, Any]) -> list[RowOutcome]:
         """Plays a row: the responses that can be trained on, the row's own last."""
         record = json.loads(row_json)
         row = PromptRow.from_json(record)
@@ -112,7 +110,7 @@ class SelfPlayAgentLoop:
         finished = response_ids[-1] in self.ends or len(response_ids) < limit
         return Completion(text=text, n_tokens=len(response_ids), finished=finished, handle=response)
 
-    def _output(self, outcome: ProposeOutcome | SolveOutcome, record: str) -> AgentLoopOutput:
+    def _output(self, outcome: RowOutcome, record: str) -> AgentLoopOutput:
         response = outcome.completion.handle
         assert isinstance(response, EngineResponse)
         return AgentLoopOutput(

@@ -35,7 +35,7 @@ from azr.run.checkpoints import Checkpoint, latest_verified_checkpoint, read_che
 from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
 from azr.selfplay.credit import Trajectory
-from azr.selfplay.outcomes import ProposeOutcome, SolveOutcome, outcome_from_json
+from azr.selfplay.outcomes import RowOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import Resembles
 from azr.tasks import Prompt
@@ -160,7 +160,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         )
         return result
 
-    def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
+    def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[RowOutcome]:
         workers = self.agent_loop_manager.agent_loop_workers
         texts, limit_s = self._row_texts(rows), self.azr_config.rollout.generation_timeout_s
         asked = [
