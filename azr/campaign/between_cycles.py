@@ -16,8 +16,8 @@ from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.run.protocol import STOP_FILE, ask
 from azr.system import GIB
 from azr.system.cards import used_vram_gib
-from azr.system.host_memory import host_memory
 from azr.system.processes import ProcessId
+from azr.system.resources import host_memory
 from azr.wording import counted
 
 DISMISS_S = 60.0

@@ -20,10 +20,10 @@ from azr.errors import BudgetError, ConfigError, RunError
 from azr.run.identity import kept_keys, read_identity
 from azr.run.metric_names import probe_metric, verdict
 from azr.run.rundir import RunDir, is_run
-from azr.system.control_groups import process_limit
 from azr.system.disks import missing_disk
 from azr.system.hardware import Machine, detect, device_for
 from azr.system.imports import require_engine
+from azr.system.resources import process_limit
 from azr.system.shared_memory import no_shared_memory
 from azr.train.base_model import at_its_commit
 from azr.train.model_source import local_folder, require_usable_model

@@ -50,8 +50,8 @@ from azr.system import GIB
 from azr.system.cards import used_vram_gib
 from azr.system.disks import free_gib
 from azr.system.files import append_jsonl, read_tail
-from azr.system.host_memory import host_memory
 from azr.system.processes import ProcessId, memory_gib
+from azr.system.resources import host_memory
 from azr.system.tracebacks import Raised
 from azr.wording import counted
 

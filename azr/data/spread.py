@@ -10,8 +10,8 @@ from itertools import chain
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from azr.system.control_groups import usable_cores
 from azr.system.processes import watch_parent
+from azr.system.resources import usable_cores
 
 PARALLEL_FROM = 3000
 """Items from which starting worker processes (about 1 s) pays."""

@@ -18,8 +18,7 @@ from azr.errors import SandboxError
 from azr.sandbox.dispatch import Dispatcher, Ticket, fail
 from azr.sandbox.job import Job, JobResult
 from azr.sandbox.worker import Worker
-from azr.system.control_groups import usable_cores
-from azr.system.host_memory import host_memory
+from azr.system.resources import host_memory, usable_cores
 
 _log = logging.getLogger(__name__)
 

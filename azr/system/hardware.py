@@ -23,9 +23,8 @@ from azr.errors import ConfigError
 from azr.system import GIB
 from azr.system.boards import Gpu
 from azr.system.cards import ORDER, VISIBLE, visible_cards
-from azr.system.control_groups import usable_cores
 from azr.system.files import text_of
-from azr.system.host_memory import host_memory
+from azr.system.resources import host_memory, usable_cores
 
 
 @dataclass(frozen=True)

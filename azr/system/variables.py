@@ -7,41 +7,34 @@ import os
 import socket
 from collections.abc import Mapping
 
-PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
-"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end silently and its node is
-waited for in vain, and a warning that is an error ends any of the libraries."""
-SERVER_VARIABLES = (
-    "VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH", "VLLM_PLUGINS",
-    "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_DP_SIZE",
-)  # fmt: skip
-"""What people set for a server of vLLM's: another hub, whose package is not there, more memory or cores than a run may
-take. The engine of a run goes by the run's configuration."""
-JOB_VARIABLES = (
-    "RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS",
-    "RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold",
-)  # fmt: skip
-"""What a job of another Ray cluster has, or sets for its nodes: a module, folder or server that is not here ends the
-trainer, and with fewer CPUs it waits for its workers in vain."""
-LAUNCHER_VARIABLES = ("TORCHELASTIC_USE_AGENT_STORE",)
-"""Set by ``torchrun`` and ``accelerate launch`` for what they start; torch's processes would wait for a store that nobody
-serves."""
+_UNWANTED: dict[str, tuple[str, ...]] = {
+    # With PYTHONOPTIMIZE=2 Ray's processes end silently and its node is waited for in vain, and a warning that is an error
+    # ends any of the libraries.
+    "the libraries do not support it": ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"),
+    # What people set for a server of vLLM's: another hub, whose package is not there, more memory or cores than a run may
+    # take.
+    "the engine goes by the run's configuration": (
+        "VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH",
+        "VLLM_PLUGINS", "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_DP_SIZE",
+    ),
+    # Cluster managers set them beside CUDA_VISIBLE_DEVICES, whatever the card; Ray and verl end where both are set, or take
+    # one for the other.
+    "it numbers AMD's cards, and a run uses NVIDIA's or none": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    # Set by torchrun and accelerate launch for what they start; torch's processes would wait for a store that nobody serves.
+    "a run starts its processes itself, without torchrun or accelerate": ("TORCHELASTIC_USE_AGENT_STORE",),
+    "a checkpoint holds an optimizer too, and could not be resumed from": ("TORCH_FORCE_WEIGHTS_ONLY_LOAD",),
+    # What a job of another Ray cluster has, or sets for its nodes: a module, folder or server that is not here ends the
+    # trainer, and with fewer CPUs it waits for its workers in vain.
+    "a run has a Ray cluster of its own, or the one that train.ray_address names": (
+        "RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS",
+        "RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold",
+    ),
+}  # fmt: skip
+"""Why a variable is not passed on -> the variables."""
 ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """Of torch's memory on a card; guides against a full card set expandable segments there."""
-AMD_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-"""Cluster managers set them beside ``CUDA_VISIBLE_DEVICES``, whatever the card; Ray and verl end where both are set, or take one
-for the other."""
 TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
-_UNWANTED = {
-    **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
-    **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
-    **dict.fromkeys(AMD_VARIABLES, "it numbers AMD's cards, and a run uses NVIDIA's or none"),
-    **dict.fromkeys(LAUNCHER_VARIABLES, "a run starts its processes itself, without torchrun or accelerate"),
-    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "a checkpoint holds an optimizer too, and could not be resumed from",
-    **dict.fromkeys(
-        JOB_VARIABLES, "a run has a Ray cluster of its own, or the one that train.ray_address names"
-    ),
-}
 _TOOLS = {
     "VLLM_": "vLLM",
     "RAY_": "Ray",
@@ -65,7 +58,7 @@ def whose(name: str) -> str:
 
 def unwanted_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that are set and not passed on -> why."""
-    found = {name: why for name, why in _UNWANTED.items() if environment.get(name)}
+    found = {name: why for why, names in _UNWANTED.items() for name in names if environment.get(name)}
     for name in ALLOCATOR_VARIABLES:
         if "expandable_segments:true" in environment.get(name, "").replace(" ", "").lower():
             found[name] = (

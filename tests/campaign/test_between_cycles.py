@@ -25,8 +25,8 @@ from azr.run.hand_over import HAND_OVER_FILE, HandOverPart, read_hand_over
 from azr.run.protocol import Heartbeat, Phase, read_heartbeat, read_metrics
 from azr.run.rundir import RunDir
 from azr.system.files import read_jsonl
-from azr.system.host_memory import HostMemory
 from azr.system.processes import ProcessId, processes_with_marker
+from azr.system.resources import HostMemory
 
 CONFIG = fast_config(cycles=3)
 

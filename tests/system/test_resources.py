@@ -8,8 +8,7 @@ import pytest
 
 from azr.config.sandbox import SandboxConfig
 from azr.sandbox import pool
-from azr.system.control_groups import process_limit, usable_cores
-from azr.system.host_memory import HostMemory, host_memory
+from azr.system.resources import HostMemory, host_memory, process_limit, usable_cores
 
 GIB = 2**30
 MIB = 2**20
