@@ -77,38 +77,29 @@ def _starved(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
     if len(current) < rules.starved_steps:
         return None
 
-    for what, of, bad, limit in (
-        (
-            "of the valid proposals were new",
-            _novelty,
-            lambda value: value < rules.min_novelty,
-            f"below {rules.min_novelty:.0%}",
-        ),
-        (
-            "of the new tasks were always or never solved",
-            _zero_variance,
-            lambda value: value > rules.max_zero_variance,
-            f"above {rules.max_zero_variance:.0%}",
-        ),
-    ):
-        values = [of(record) for record in current]
-        known = [value for value in values if value is not None]
-        if len(known) == len(values) and all(bad(value) for value in known):
-            sentence = f"{np.mean(known):.0%} {what} in each of the last {len(known)} steps ({limit}): the data are exhausted."
-            return Judgement(Advice.END_CYCLE, "starved", sentence)
-    return None
+    new, flat = list(map(_novelty, current)), list(map(_zero_variance, current))
+    if all(share < rules.min_novelty for share in new):
+        values, what, limit = new, "of the valid proposals were new", f"below {rules.min_novelty:.0%}"
+    elif all(share > rules.max_zero_variance for share in flat):
+        values, limit = flat, f"above {rules.max_zero_variance:.0%}"
+        what = "of the new tasks were always or never solved"
+    else:
+        return None
+    sentence = f"{np.mean(values):.0%} {what} in each of the last {len(values)} steps ({limit}): the data are exhausted."
+    return Judgement(Advice.END_CYCLE, "starved", sentence)
 
 
-def _novelty(record: MetricsRecord) -> float | None:
-    """Share of valid proposals that were new; 0 where none was valid."""
+def _novelty(record: MetricsRecord) -> float:
+    """Share of valid proposals that were new; 0 where none was valid, nan where it is not known."""
     if record.values.get(names.VALID) == 0:
         return 0.0
-    return record.values.get(names.NOVELTY)
+    return record.values.get(names.NOVELTY, math.nan)
 
 
-def _zero_variance(record: MetricsRecord) -> float | None:
+def _zero_variance(record: MetricsRecord) -> float:
+    """Share of new tasks that all or none of the samples solved; nan where it is not known."""
     shares = [record.values[name] for name in (names.ALL_SOLVED, names.NONE_SOLVED) if name in record.values]
-    return sum(shares) if shares else None
+    return sum(shares) if shares else math.nan
 
 
 def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement:

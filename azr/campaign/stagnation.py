@@ -209,21 +209,16 @@ def plateau(x: Sequence[float], y: Sequence[float], rules: MonitorConfig) -> Pla
     Hysteresis: windows that are neither flat nor rising do not end a spell of flat ones, only a rising one
     does; and the plateau is declared at a flat window only.
     """
-    last = look(x, y, rules)
+    last = window = look(x, y, rules)
     if last is None:
         return None
-    flat, window = 0, last
-    for back in range(rules.window_evaluations):
-        if back:
-            found = look(x[: len(x) - back], y[: len(y) - back], rules)
-            if found is None:
-                break
-            window = found
-        if window.state is Course.RISING:
-            break
+    flat = back = 0
+    while window is not None and window.state is not Course.RISING and back < rules.window_evaluations:
         flat += window.state is Course.FLAT
         if flat >= rules.patience_evaluations:
             break
+        back += 1
+        window = look(x[: len(x) - back], y[: len(y) - back], rules)
     return Plateau(last.state is Course.FLAT and flat >= rules.patience_evaluations, flat, last)
 
 

@@ -90,11 +90,8 @@ def tasks_of(
     Args:
         origin: replaces the lineage's source; empty keeps it.
     """
-    found = _as_task_record(record)
-    if isinstance(found, Refused):
-        return found
-    record = found
     try:
+        record = _as_task_record(record)
         task = _clean_lineage(Task.from_json(record), origin)
     except DataError as error:
         return Refused(Reason.SCHEMA, str(error))
@@ -123,45 +120,39 @@ def tasks_of(
     return [task]
 
 
-def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
-    """The record under our names, with texts where texts belong. Other fields stay as they are."""
+def _as_task_record(record: dict[str, Any]) -> dict[str, Any]:
+    """The record under our names, with texts where texts belong. Other fields stay as they are.
+
+    Raises:
+        DataError: a field is missing, or not of its type.
+    """
     record = _our_names(record)
     empty = {key for key in _NAMES if key in record and record[key] is None}
-    record = {key: value for key, value in record.items() if key not in empty}
-    try:
-        record = _single_pair(record)
-    except DataError as error:
-        return Refused(Reason.SCHEMA, str(error))
+    record = _single_pair({key: value for key, value in record.items() if key not in empty})
     needed = ("snippet", "inputs", "outputs") if "inputs" in record else ("snippet", "input", "output")
     lacking = [key for key in needed if key not in record]
     if lacking and lacking[0] in empty:
-        return Refused(
-            Reason.SCHEMA, f'field {lacking[0]} is null; if that is the value, write it as text, "None"'
-        )
+        raise DataError(f'field {lacking[0]} is null; if that is the value, write it as text, "None"')
     if lacking:
-        return Refused(Reason.SCHEMA, _lacks(record, lacking))
-    try:
-        for key in _VALUES:
-            if key in record and "inputs" not in record:
-                record[key] = _value_text(key, record[key])
-        for key in _VALUE_LISTS:
-            if key in record:
-                record[key] = [
-                    _value_text(f"{key}[{index}]", item) for index, item in enumerate(_list(key, record[key]))
-                ]
-        for key in _TEXT_LISTS:
-            if key in record and not all(isinstance(item, str) for item in _list(key, record[key])):
-                raise DataError(f"field {key} is not a list of texts")
-    except DataError as error:
-        return Refused(Reason.SCHEMA, str(error))
+        raise DataError(_lacks(record, lacking))
+    for key in _VALUES:
+        if key in record and "inputs" not in record:
+            record[key] = _value_text(key, record[key])
+    for key in _VALUE_LISTS:
+        if key in record:
+            listed = enumerate(_list(key, record[key]))
+            record[key] = [_value_text(f"{key}[{index}]", item) for index, item in listed]
+    for key in _TEXT_LISTS:
+        if key in record and not all(isinstance(item, str) for item in _list(key, record[key])):
+            raise DataError(f"field {key} is not a list of texts")
     for key in _TEXTS:
         if not isinstance(record.get(key, ""), str):
-            return Refused(Reason.SCHEMA, f"field {key} is {kind_of(record[key])}, not text")
+            raise DataError(f"field {key} is {kind_of(record[key])}, not text")
     fenced = _FENCED.fullmatch(record["snippet"])
     if fenced and not _FENCE.search(fenced[2]):
         record["snippet"] = fenced[2]
     if not isinstance(record.get("lineage", {}), dict):
-        return Refused(Reason.SCHEMA, "field lineage is not an object")
+        raise DataError("field lineage is not an object")
     return record
 
 
