@@ -89,24 +89,17 @@ def _csv_records(path: Path, reader: Any, header: list[str], above: int) -> Iter
         if not any(cell.strip() for cell in cells):
             continue
         raw = reader.dialect.delimiter.join(cells).encode("utf-8", "surrogateescape")
-        wrong = _wrong_byte(raw)
+        problem = _wrong_byte(raw)
+        if not problem and len(cells) > len(header):
+            problem = f"{len(cells)} cells, but the header names {len(header)} columns; a cell with a comma needs quotation marks"
         names = [cell.strip().removeprefix("\ufeff") for cell in cells]
         if sorted(names) == sorted(header):
             if names != header:
                 told = "the columns' names again, in another order, as where two files are put together; give them one by one"
                 raise DataError(f"{path}, line {start}: {told}")
-            yield Row(
-                None,
-                path,
-                start,
-                raw.decode("utf-8"),
-                "the columns' names again, as where two files are put together",
-            )
-        elif wrong:
-            yield Row(None, path, start, raw.decode("utf-8", "backslashreplace"), wrong)
-        elif len(cells) > len(header):
-            problem = f"{len(cells)} cells, but the header names {len(header)} columns; a cell with a comma needs quotation marks"
-            yield Row(None, path, start, raw.decode("utf-8"), problem)
+            problem = "the columns' names again, as where two files are put together"
+        if problem:
+            yield Row(None, path, start, raw.decode("utf-8", "backslashreplace"), problem)
         else:
             named = zip(header, cells, strict=False)
             filled = ((name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY)
