@@ -150,14 +150,12 @@ def _home_problem(environment: MutableMapping[str, str]) -> str:
 
 def prepare_places(
     environment: MutableMapping[str, str] | None = None,
-    candidates: Sequence[Path] | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> None:
     """Sets for this process and its children what is missing or unfit. Doing it again changes nothing.
 
     Args:
         environment: this process's, unless a test gives another.
-        candidates: parents of a folder that may replace the temporary one.
         say: called with a sentence for each change.
 
     Raises:
@@ -175,9 +173,9 @@ def prepare_places(
     for name, value, what in of_another_machine(environment):
         del environment[name]
         say(f"{name}={value} names no {what} of this machine; the run's processes start without it.")
-    _choose_temporary_folder(environment, candidates, say)
+    _choose_temporary_folder(environment, say)
     if problem := _home_problem(environment):
-        _choose_home(environment, candidates, problem, say)
+        _choose_home(environment, problem, say)
     keep_bytecode(environment, say)
 
 
@@ -221,38 +219,26 @@ def cache_folder(name: str, environment: MutableMapping[str, str]) -> Path | Non
     return None if make_private(folder) or unwritable(folder) else folder
 
 
-def _choose_temporary_folder(
-    environment: MutableMapping[str, str], candidates: Sequence[Path] | None, say: Callable[[str], None]
-) -> None:
+def _choose_temporary_folder(environment: MutableMapping[str, str], say: Callable[[str], None]) -> None:
     for name in TEMPORARY_VARIABLES:
         if not environment.get(name, "unset"):
             del environment[name]  # empty: Ray would take the working folder, everybody else the usual one
     for variable, folder in temporary_folders(environment):
         if problem := temporary_problem(folder):
-            private = str(private_folder(candidates, environment))
+            private = str(private_folder(environment))
             environment[variable.rstrip("=") or "TMPDIR"] = private
             say(f"{variable}{folder} {problem}; the run uses {private}.")
             tempfile.tempdir = None  # Python remembers its first choice
 
 
-def private_folder(
-    candidates: Sequence[Path] | None = None, environment: MutableMapping[str, str] | None = None
-) -> Path:
+def private_folder(environment: MutableMapping[str, str] | None = None) -> Path:
     """A folder of this user's alone, short, plain and executable: the same one at every call.
 
     Raises:
         ConfigError: there is none.
     """
-    environment = os.environ if environment is None else environment
-    if candidates is None:
-        candidates = [Path(environment.get("TMPDIR") or SHARED), SHARED, Path("/var/tmp"), Path("/dev/shm")]
-        candidates += [
-            Path(environment[name]) / tail
-            for name, tail in (("XDG_RUNTIME_DIR", ""), ("HOME", ".cache"))
-            if environment.get(name)
-        ]
     refused = []
-    for parent in dict.fromkeys(candidates):
+    for parent in dict.fromkeys(parents_of_private(os.environ if environment is None else environment)):
         name = f"azr-{os.getuid()}"
         folder = parent if parent.name == name else parent / name  # TMPDIR is this very folder already
         problem = make_private(folder) or temporary_problem(str(folder))
@@ -263,6 +249,13 @@ def private_folder(
         f"no folder is suitable for Ray's sockets and compiled kernels: {'; '.join(refused)}. Set TMPDIR to a folder of yours "
         f"with a path of at most {TEMPORARY_BYTES} bytes, without spaces, not mounted noexec"
     )
+
+
+def parents_of_private(environment: MutableMapping[str, str]) -> list[Path]:
+    """Where the private folder may lie, the best place first."""
+    named = (("XDG_RUNTIME_DIR", ""), ("HOME", ".cache"))
+    own = [Path(environment[name]) / tail for name, tail in named if environment.get(name)]
+    return [Path(environment.get("TMPDIR") or SHARED), SHARED, Path("/var/tmp"), Path("/dev/shm"), *own]
 
 
 def make_private(folder: Path) -> str:
@@ -280,17 +273,12 @@ def make_private(folder: Path) -> str:
     return ""
 
 
-def _choose_home(
-    environment: MutableMapping[str, str],
-    candidates: Sequence[Path] | None,
-    problem: str,
-    say: Callable[[str], None],
-) -> None:
+def _choose_home(environment: MutableMapping[str, str], problem: str, say: Callable[[str], None]) -> None:
     """A home under the private folder; models in an old one that can be read stay in reach."""
     models = Path(environment.get("HOME") or "/nonexistent") / ".cache" / "huggingface"
     if "HF_HOME" not in environment and os.access(models, os.R_OK | os.X_OK):
         environment["HF_HOME"] = str(models)
-    home = private_folder(candidates, environment) / "home"
+    home = private_folder(environment) / "home"
     home.mkdir(mode=0o700, exist_ok=True)
     environment["HOME"] = str(home)
     say(f"{problem}; the run keeps its caches in {home}.")

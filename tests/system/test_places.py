@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -41,9 +43,15 @@ def environment_of(**values: str) -> dict[str, str]:
     return {"HOME": os.environ.get("HOME", "/root"), "USER": "somebody", **values}
 
 
-def prepared(environment: dict[str, str], *candidates: Path) -> list[str]:
+def private_below(*parents: Path) -> AbstractContextManager[object]:
+    """Inside, the private folder may lie in these alone."""
+    return mock.patch.object(places, "parents_of_private", lambda environment: parents)
+
+
+def prepared(environment: dict[str, str], *parents: Path) -> list[str]:
     said: list[str] = []
-    places.prepare_places(environment, candidates or None, said.append)
+    with private_below(*parents) if parents else nullcontext():
+        places.prepare_places(environment, said.append)
     return said
 
 
@@ -225,17 +233,20 @@ def test_a_folder_that_others_can_write_is_not_taken(short: Path) -> None:
     trap = short / f"azr-{os.getuid()}"
     trap.mkdir()
     trap.chmod(0o777)
-    with pytest.raises(ConfigError, match="can be written by others"):
-        places.private_folder([short])
+    with private_below(short), pytest.raises(ConfigError, match="can be written by others"):
+        places.private_folder()
     trap.rmdir()
     trap.symlink_to("/etc")
-    with pytest.raises(ConfigError, match="not a folder of yours"):
-        places.private_folder([short])
+    with private_below(short), pytest.raises(ConfigError, match="not a folder of yours"):
+        places.private_folder()
 
 
 def test_the_private_folder_is_private_and_always_the_same(short: Path) -> None:
-    folder = places.private_folder([short])
-    assert folder == places.private_folder([short]) == places.private_folder([folder])
+    with private_below(short):
+        folder = places.private_folder()
+        assert folder == places.private_folder()
+    with private_below(folder):
+        assert folder == places.private_folder()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
