@@ -65,18 +65,16 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     judged = require_fit(config, machine, run.root.parent, kept)
     if not run.state.exists():  # else its own old trainer may hold the card, which the driver ends first
         require_free_card(config)
-    require_file_size(config, machine)
+    # files over the limit: Ray does not start, or the first checkpoint ends the attempt
+    _refuse(file_limit(config, machine, shape_for(config)))
     if not config.train.ray_address:  # else other machines compute
-        require_loopback()
-        if told := no_shared_memory():
-            raise ConfigError(told)
-        require_processes(process_limit())
+        _refuse(_no_loopback(), no_shared_memory(), _few_processes(process_limit()))
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:
         require_usable_model(asked)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent, kept)
-        require_file_size(config, machine)
+        _refuse(file_limit(config, machine, shape_for(config)))
 
 
 def require_verdict_probes(config: Config) -> None:
@@ -179,41 +177,34 @@ def require_free_card(config: Config) -> None:
         time.sleep(0.5)
 
 
-def require_file_size(config: Config, machine: Machine) -> None:
-    """
-    Raises:
-        ConfigError: files that the run writes would be larger than is allowed, by which Ray does not start, or the first
-            checkpoint ends the attempt.
-    """
-    if told := file_limit(config, machine, shape_for(config)):
-        raise ConfigError(told)
+def _few_processes(limited: tuple[int, str] | None) -> str:
+    """A sentence where Ray's workers would die with "Resource temporarily unavailable" while the start goes on.
 
-
-def require_processes(limited: tuple[int, str] | None) -> None:
-    """
     Args:
         limited: how many processes and threads are allowed, and what says so.
-
-    Raises:
-        ConfigError: too few; Ray's workers would die with "Resource temporarily unavailable" while the start goes on.
     """
-    if limited is not None and limited[0] < MIN_PROCESSES:
-        raise ConfigError(
-            f"{limited[1]} allows {limited[0]} processes and threads, and a run needs at least {MIN_PROCESSES}, most need 2048: "
-            "ulimit -u 8192, or for a container --pids-limit=-1"
-        )
+    if limited is None or limited[0] >= MIN_PROCESSES:
+        return ""
+    return (
+        f"{limited[1]} allows {limited[0]} processes and threads, and a run needs at least {MIN_PROCESSES}, most need 2048: "
+        "ulimit -u 8192, or for a container --pids-limit=-1"
+    )
 
 
-def require_loopback() -> None:
-    """
-    Raises:
-        ConfigError: processes cannot reach each other on this machine, so Ray would wait half an hour to start.
-    """
+def _no_loopback() -> str:
+    """A sentence where processes cannot reach each other on this machine: Ray would wait half an hour to start."""
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout=LOOPBACK_LIMIT_S).close()
     except OSError as error:
-        raise ConfigError(
+        return (
             f"this machine does not reach itself at {LOOPBACK} ({error.strerror or error}), where a run's processes talk to each other; "
             "bring the loopback interface up (sudo ip link set lo up), or let the firewall allow it"
-        ) from error
+        )
+    return ""
+
+
+def _refuse(*sentences: str) -> None:
+    """Raises: ConfigError: with the first that says something."""
+    for told in filter(None, sentences):
+        raise ConfigError(told)

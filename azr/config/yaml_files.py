@@ -20,16 +20,14 @@ class _StrictLoader(yaml.SafeLoader):
     (the last one counts), ``1:30`` (90, to the base of 60), ``010`` (8)."""
 
     def construct_plain_number(self, node: yaml.ScalarNode) -> int | float:
-        text = node.value.lstrip("+-")
+        text, is_float = node.value.lstrip("+-"), node.tag.endswith("float")
+        number = self.construct_yaml_float(node) if is_float else self.construct_yaml_int(node)
         if ":" in text or re.fullmatch(r"0[\d_]+", text):
-            number = self.construct_yaml_float(node) if "." in text else self.construct_yaml_int(node)
             meant = "in quotes if it is a text, else as a decimal number"
             raise yaml.constructor.ConstructorError(
                 None, None, f"YAML reads {node.value} as {number:g}; write it {meant}", node.start_mark
             )
-        return (
-            self.construct_yaml_float(node) if node.tag.endswith("float") else self.construct_yaml_int(node)
-        )
+        return number
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}

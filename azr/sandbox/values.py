@@ -288,7 +288,7 @@ def _no_literal(node: ast.AST) -> ValueReadError:
     return ValueReadError(f"{name[:40]!r} is not a literal")
 
 
-def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Call:
+def _parse_call(text: str, opening: str, closing: str, max_chars: int = MAX_CHARS) -> ast.Call:
     """The text as the arguments of a call; it may close that call, but then something else than one call comes out."""
     if type(text) is not str:
         raise ValueReadError("not a text")
@@ -321,13 +321,13 @@ def parse_literal(text: str, max_chars: int = MAX_CHARS) -> Any:
     return _LiteralReader().value(node, 0)
 
 
-def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], dict[str, Any]]:
+def parse_arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
     """Positional and keyword arguments of a call, from the text between its parentheses.
 
     Raises:
         ValueReadError: an argument is not a literal, or the text closes the call and continues after it.
     """
-    return _LiteralReader().arguments(_parse_call(text, "(", ")", max_chars), -1)
+    return _LiteralReader().arguments(_parse_call(text, "(", ")"), -1)
 
 
 def read(text: str, max_chars: int = MAX_CHARS) -> Any:
@@ -345,14 +345,14 @@ def read(text: str, max_chars: int = MAX_CHARS) -> Any:
     return value
 
 
-def canonical_text(text: str, max_chars: int = MAX_CHARS) -> str:
+def canonical_text(text: str) -> str:
     """The canonical text of a literal as a model writes it: ``[1,2]`` gives ``[1, 2]``.
 
     Raises:
         ValueReadError: it is not a literal.
     """
     try:
-        return canonical(parse_literal(text, max_chars), max_chars)
+        return canonical(parse_literal(text))
     except ValueWriteError as error:
         raise ValueReadError(str(error)) from error
 
