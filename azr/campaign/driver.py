@@ -25,7 +25,7 @@ from azr.campaign.known_probes import tell_known_probes
 from azr.campaign.lost_files import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts, default_parts
 from azr.campaign.recovery import open_campaign
-from azr.campaign.room import make_room
+from azr.campaign.retention import make_room
 from azr.campaign.sentences import say_the_end
 from azr.campaign.signals import StopSignals
 from azr.campaign.start_check import require_free_card

@@ -59,7 +59,7 @@ def ask_judges(
 
 
 def _way_back(ctx: Context, onset_step: int) -> tuple[str, int | None]:
-    """What a user can do about collapsed thoughts, and the checkpoint that it needs (kept by ``azr.campaign.room``)."""
+    """What a user can do about collapsed thoughts, and the checkpoint that it needs (kept by ``azr.campaign.retention``)."""
     earlier = [checkpoint.step for checkpoint in list_checkpoints(ctx.run) if checkpoint.step < onset_step]
     if not earlier:
         return (

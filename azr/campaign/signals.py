@@ -10,7 +10,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from azr.system.ending import SIGNALS, take_over
+from azr.system.signals import SIGNALS, take_over
 
 ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C again ends immediately; what is saved stays."
 

@@ -20,7 +20,7 @@ from azr.campaign.faults import Fault, FaultKind, read_fault
 from azr.campaign.incidents import CAUSE_BYTES, explain_exit, read_incidents, where_it_hangs
 from azr.campaign.judging import ask_judges, log
 from azr.campaign.parts import Advice, Judgement
-from azr.campaign.room import make_room, prune
+from azr.campaign.retention import make_room, prune
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.config.load import write_config
 from azr.errors import BudgetError, ConfigError

@@ -24,8 +24,8 @@ from azr.errors import AzrError, ConfigError, RunError
 from azr.run.rundir import is_run
 from azr.start import missing_module
 from azr.system.disks import missing_disk
-from azr.system.ending import EndedBySignalError, ended_by_signals
 from azr.system.imports import all_shadows, broken_library
+from azr.system.signals import EndedBySignalError, ended_by_signals
 from azr.system.terminal import forget_empty_sizes, tolerate_any_encoding
 
 COMMANDS = {

@@ -22,7 +22,7 @@ from azr.sandbox import frames
 from azr.sandbox.missing import missing_layers
 from azr.sandbox.program import Program, pack_program
 from azr.sandbox.zygote import RESULT_HEADER
-from azr.system.ending import signals_for_the_owner_alone
+from azr.system.signals import signals_for_the_owner_alone
 
 _log = logging.getLogger(__name__)
 

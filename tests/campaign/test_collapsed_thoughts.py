@@ -18,7 +18,7 @@ from rich.console import Console
 from azr.campaign.incidents import read_incidents
 from azr.campaign.judges import judge_health
 from azr.campaign.parts import Advice, Judgement
-from azr.campaign.room import prune
+from azr.campaign.retention import prune
 from azr.campaign.sentences import say_the_end
 from azr.campaign.stagnation import shrinkage
 from azr.cli.export import _parser

@@ -48,10 +48,10 @@ from azr.errors import RunError
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import STOP_FILE, Phase, ask, asked, read_heartbeat, read_metrics
 from azr.run.rundir import RunDir
-from azr.system.ending import SIGNALS
 from azr.system.folder_id import FolderId
 from azr.system.locks import has_locks, is_free, locked
 from azr.system.processes import ProcessId, processes_with_marker
+from azr.system.signals import SIGNALS
 
 
 @pytest.fixture

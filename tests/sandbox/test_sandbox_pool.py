@@ -23,7 +23,7 @@ from azr.errors import ConfigError, SandboxError
 from azr.sandbox import Job, Profile, Sandbox, Status, probe_confinement
 from azr.sandbox.suite import below
 from azr.sandbox.worker import Worker
-from azr.system.ending import SIGNALS
+from azr.system.signals import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[2]
 ADD = "def f(a, b):\n    return a + b"

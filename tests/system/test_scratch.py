@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from azr.system import scratch
-from azr.system.ending import EndedBySignalError, ended_by_signals
 from azr.system.files import whole_folder
 from azr.system.scratch import scratch_folder
+from azr.system.signals import EndedBySignalError, ended_by_signals
 
 PROJECT = Path(__file__).resolve().parents[2]
 OURS = f"azr-s-{scratch._HERE}abcd.tmp"
