@@ -45,6 +45,8 @@ from azr.errors import DataError
 from azr.system.hashes import text_hash
 
 SCHEMA_VERSION = 1
+NO_ERROR = "NoError"
+"""Output of an error task whose program raises nothing."""
 
 
 class TaskType(str, Enum):

@@ -20,11 +20,9 @@ from azr.data.reasons import Reason
 from azr.data.store import Store
 from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.system.hashes import text_hash
-from azr.tasks import Task, TaskType
+from azr.tasks import NO_ERROR, Task, TaskType
 
 RERUNS_FILE = "verdicts.jsonl"
-NO_ERROR = "NoError"
-"""Output of an error task whose program raises nothing."""
 
 
 @dataclass(frozen=True)

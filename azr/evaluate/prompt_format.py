@@ -14,7 +14,7 @@ from azr.evaluate.texts import filled
 from azr.models.tokenizer_files import named_end_tokens
 from azr.prompts import load_frame
 from azr.selfplay.options import prompt_options
-from azr.tasks import Prompt, Role, Task, TaskType
+from azr.tasks import NO_ERROR, Prompt, Role, Task, TaskType
 from azr.train.tokens import load_tokenizer, prompt_token_ids
 
 _CODE = "def f(items, n):\n    return sorted(items)[:n]"
@@ -91,7 +91,7 @@ def _example(kind: TaskType) -> Task:
         task_type=kind,
         code=_CODE,
         inputs=(given,),
-        outputs=("NoError" if kind is TaskType.ERROR else output,),
+        outputs=(NO_ERROR if kind is TaskType.ERROR else output,),
     )
 
 

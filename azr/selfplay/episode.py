@@ -24,6 +24,7 @@ from azr.selfplay.options import prompt_options
 from azr.selfplay.outcomes import Completion, ProposeOutcome, RowOutcome, SolveOutcome
 from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import Fits, PromptRow
+from azr.selfplay.selection import SELF_PLAY
 from azr.selfplay.validation import GUESSABLE, Resembles, validate
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
@@ -172,7 +173,7 @@ def proposal_outcome(
     accepted: Task | None = None
     if isinstance(verified, Task) and rejection is None:
         parents = tuple(reference.task_id for reference in row.references)
-        accepted = verified.with_lineage(source="selfplay", accuracy=accuracy, parents=parents)
+        accepted = verified.with_lineage(source=SELF_PLAY, accuracy=accuracy, parents=parents)
     return ProposeOutcome(
         stream=row.stream,
         row_id=row.row_id,

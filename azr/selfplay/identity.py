@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from azr.tasks import Lineage, Task, TaskType
+from azr.tasks import NO_ERROR, Lineage, Task, TaskType
 
 IDENTITY_CODE = "def f(x):\n    return x"
 _IDENTITY_INPUTS = (
@@ -20,7 +20,7 @@ def identity_task(task_type: TaskType) -> Task:
         inputs, outputs = _IDENTITY_INPUTS, _IDENTITY_OUTPUTS
         message = "Write a function that returns whatever you input"
     elif task_type is TaskType.ERROR:
-        outputs = ("NoError",)
+        outputs = (NO_ERROR,)
     return Task(
         task_type=task_type,
         code=IDENTITY_CODE,

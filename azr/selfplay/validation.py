@@ -21,7 +21,7 @@ from azr.sandbox.values import ValueReadError, parse_arguments
 from azr.selfplay.composite import composite_fault
 from azr.selfplay.options import banned_words
 from azr.selfplay.usable_inputs import run_usable_inputs
-from azr.tasks import Proposal, Rejection, Task, TaskType, whole_program
+from azr.tasks import NO_ERROR, Proposal, Rejection, Task, TaskType, whole_program
 
 Resembles = Callable[[str], str]
 """Name of the probe or evaluation item that a program resembles, '' for none."""
@@ -62,7 +62,6 @@ _RAISING = ("Assert", "Raise", "Try", "TryStar")
 """Statements no error task may hold; by name, because Python 3.10 has no ``except*``."""
 _MIN_LEAK_CHARS = 6
 """Shorter outputs occur in comments by chance."""
-NO_ERROR = "NoError"
 ERROR_NAME = re.compile(r"[A-Za-z_]\w{0,79}")
 
 _STATUS_REASONS = {
