@@ -254,6 +254,7 @@ def _without(values: Mapping[str, Any], left_out: set[str], prefix: str = "") ->
 
 
 def _nearest_key(key: str, names: Sequence[str]) -> str | None:
+    key = key.lower()
     last = key.rpartition(".")[2]
     close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
     # a long section would make rollout.dtype the nearest key to rollout.temperature

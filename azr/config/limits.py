@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, astuple
+from enum import Enum
 from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 
 from azr.config.units import number_told
+from azr.config.usual_names import usual_value
 from azr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -123,8 +125,14 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         return f"{key} is empty (null); it must have a value"
     wanted = limit_text(hint)
     if wanted and first["type"] in _OF_LIMITS:
-        percent = f"; {value:g} % is {value / 100:g}" if _is_share(hint) and 5 <= value <= 100 else ""
-        return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}{percent}"
+        meant = f"; {value:g} % is {value / 100:g}" if _is_share(hint) and 5 <= value <= 100 else ""
+        if named := usual_value(value, words_of(hint)):
+            meant = f"; write {named}"
+        elif str(value).lower() in _OFF and len(first["loc"]) > len(names):
+            meant = f"; none of them is {prefix}{'.'.join(names)}=[]"
+        return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}{meant}"
+    if _plain(hint) is bool:
+        return f"{key} is {value!r}; it must be true or false"
     if first["type"] in _NO_NUMBER:
         whole = "int" in first["type"] or _plain(hint) is int
         is_off = wanted.startswith((NOT_NEGATIVE, "from 0 to")) and str(value).lower() in _OFF
@@ -143,7 +151,7 @@ _OFF = {"off", "no", "none", "null", "never", "false", "disabled", "unlimited", 
 """What people type to switch off what a number turns on."""
 _NO_NUMBER = {"float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"}
 _OF_LIMITS = {
-    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "literal_error", "string_too_short",
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "literal_error", "enum", "string_too_short",
 }  # fmt: skip
 """Pydantic's names of what is wrong."""
 NOT_NEGATIVE = "0 or more"
@@ -174,13 +182,21 @@ def _is_share(hint: Any) -> bool:
     return any(isinstance(item, (Le, Lt)) and astuple(item)[0] <= 1 for item in limits)
 
 
+def words_of(hint: Any) -> tuple[str, ...]:
+    """The words of which a value is one; empty for other values."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return tuple(str(member.value) for member in hint)
+    hint = _plain(hint)
+    return tuple(map(str, typing.get_args(hint))) if typing.get_origin(hint) is Literal else ()
+
+
 def limit_text(hint: Any) -> str:
     """What a value has to be beyond its type: ``one of a, b``, ``at least 1``, ``a share from 0 to 1`` ...;
     empty for no limit."""
     if typing.get_origin(hint) in (typing.Union, UnionType):
         return " or ".join(filter(None, map(limit_text, typing.get_args(hint))))
-    if typing.get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    if words := words_of(hint):
+        return f"one of {', '.join(words)}"
     if typing.get_origin(hint) is not Annotated:
         return ""
     limits = {type(item): astuple(item)[0] for item in hint.__metadata__}

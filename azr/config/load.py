@@ -27,6 +27,7 @@ from azr.config import (
 from azr.config.budget import settle_automatic
 from azr.config.paths import get_back, resolve_paths, runs_folder
 from azr.config.typed import GROUPS, split_overrides
+from azr.config.usual_names import usual_value
 from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names, yaml_text
 from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
@@ -291,15 +292,29 @@ def _unknown_name(group: str, name: str) -> str:
     """What is wrong with a name that no file of the group's folder has."""
     folder, known = CONFIG_DIR / group, _names(group)
     stem = re.sub(r"\.ya?ml(\.txt)?$", "", name)
+    if "/" in name:
+        stem = stem.rpartition("/")[2]
+        todo = (
+            f"write {group}={stem}" if stem in known else f"copy that file into {folder}, then {group}={stem}"
+        )
+        return f"{group}={name}: a file of {folder} is named alone; {todo}"
     if stem in known:
         return f"{group}={name}: the name goes without its extension; write {group}={stem}"
     for extension in (".yml", ".yaml.txt", ".yml.txt", ".YAML", ".txt", ".json"):
         if stem and (folder / f"{stem}{extension}").is_file():
             return f"{folder / stem}{extension}: the extension has to be .yaml; rename it to {stem}.yaml"
-    spellings = {re.sub(r"[^a-z0-9]+", "_", one.lower()): one for one in known}
-    if meant := spellings.get(re.sub(r"[^a-z0-9]+", "_", stem.strip().lower())):
+    if meant := usual_value(stem, known):
         return f"{group}={name}: write {group}={meant}"
-    return f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}"
+    to_choose = (
+        ""
+        if name.strip().lower() not in _NO_CHOICE
+        else f"leave {group}= out to have it chosen for this machine, or "
+    )
+    return f"{group}={name} is unknown; {to_choose}choose from {', '.join(known) or 'none'}"
+
+
+_NO_CHOICE = ("", "auto", "automatic", "default", "none", "null")
+"""What people type who want no recipe in particular."""
 
 
 def _quoted(choice: tuple[str, str]) -> str:

@@ -49,6 +49,8 @@ def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str,
             raise ConfigError(f"{item}: settings have no dashes; write {meant}")
         if not equals:
             raise ConfigError(_no_setting(item))
+        if not key:
+            raise ConfigError(f"{item!r} has no key before its =; write KEY{item}")
         if key != key.strip() and key.strip() in kinds:
             raise ConfigError(f"{item!r}: no space before =; write {key.strip()}=VALUE")
         _refuse_bytes(key, value)
@@ -95,7 +97,7 @@ def _kind(hint: Any) -> str:
 
 
 def _value(kind: str, key: str, typed: str) -> Any:
-    if (typed == "null" and kind.startswith("optional")) or (typed == "" and kind == "optional text"):
+    if typed == "null" and kind.startswith("optional"):
         return None
     if kind.endswith("texts"):
         return _texts(key, typed)
@@ -103,6 +105,10 @@ def _value(kind: str, key: str, typed: str) -> Any:
         return _text(key, typed)
     if "," in typed and not typed.startswith("["):
         raise ConfigError(f"{key}={typed}{_comma_told(kind, key, typed)}")
+    if not typed.strip() and not kind.endswith("numbers"):
+        raise ConfigError(
+            f"{key}= names nothing; is a variable of the shell not set? Without it on the command line, {key} has its default"
+        )
     if kind.endswith("numbers"):
         return [_number(part) for part in _texts(key, typed)]
     return _number(_text(key, typed))
@@ -175,8 +181,9 @@ def _texts(key: str, value: str) -> list[str]:
                 f"{key}={value}: the list has no end, as a shell splits one at its blanks; quote it: '{key}=[a,b]'"
             )
         if "," in value:
+            inside = value[1:-1] if re.fullmatch(r"\(.*\)|\{.*\}", value) else "a,b"
             raise ConfigError(
-                f"{key}={value}: write '{key}=[a,b]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it"
+                f"{key}={value}: write '{key}=[{inside}]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it"
             )
         if not value:
             raise ConfigError(

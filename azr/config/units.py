@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 _WORDS = {
     "hours": "hours",
@@ -31,6 +32,9 @@ def number_told(key: str, text: str, *, whole: bool, share: bool) -> str:
     unit = _WORDS.get(re.split(r"[._]", key)[-1], "")
     number = f"a {'whole ' if whole else ''}number{f' of {unit}' if unit else ''}"
     kind = "a share from 0 to 1" if share else number
+    if whole and re.fullmatch(r"0[xob][0-9a-f_]+", text.strip(), re.IGNORECASE):
+        with suppress(ValueError):
+            return f"must be {kind}: {int(text, 0)}"
     if result := calculated(text, whole=whole):
         return f"must be {kind}: {result}"
     meant = _meant(text.strip(), unit, share)

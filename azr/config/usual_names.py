@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 _OURS = {
     "name": "run_name exp_name experiment experiment_name run_id",
     "runs_dir": "output_dir out_dir out output save_dir logging_dir default_local_dir",
@@ -34,7 +37,7 @@ _OURS = {
     "train.mini_batch_sequences": "mini_batch_size ppo_mini_batch_size",
     "train.save_every_steps": "save_steps save_freq save_every save_interval checkpoint_every",
     "train.probe_every_steps": "eval_steps test_freq eval_every eval_interval eval_freq val_freq",
-    "train.n_gpus_per_node": "gpus gpu n_gpus num_gpus ngpus ngpu devices world_size nproc_per_node num_processes",
+    "train.n_gpus_per_node": "gpus n_gpus num_gpus ngpus ngpu world_size nproc_per_node num_processes",
     "train.n_nodes": "nodes num_nodes nnodes num_machines",
     "campaign.hours": "time time_limit max_hours max_time duration",
     "campaign.keep_last": "save_total_limit max_checkpoints max_actor_ckpt_to_keep",
@@ -54,9 +57,33 @@ _NONE_OF_OURS = {
     "steps max_steps num_steps total_steps total_training_steps train_steps iterations max_iterations": "campaign.cycles times "
     "campaign.steps_per_cycle is the number of steps",
     "resume resume_from resume_from_checkpoint resume_mode checkpoint": "the same command resumes a run, by its name=",
+    "gpu gpu_id gpu_ids device device_id device_ids devices cuda cuda_device cuda_visible_devices local_rank": "which cards a run sees "
+    "is said before the command, CUDA_VISIBLE_DEVICES=0; train.n_gpus_per_node is how many it uses, and train.device=cpu uses none",
+    "dry_run dryrun check validate test": "azr preflight calculates whether a run fits, and azr run --cfg job prints its settings; "
+    "neither begins one",
+    "verbose verbosity quiet silent debug log_level": "the run's folder has the trainer's whole log; report.live=false prints plain lines",
+    "force yes overwrite overwrite_output_dir restart": "a run asks nothing, and goes on where it stopped; name=OTHER begins another",
     "config config_file config_name config_path config_dir": "a file of settings is put into configs/recipe and chosen by recipe=NAME "
     "(docs/howto/recipes.md); a run that has begun goes on by its name=",
 }  # fmt: skip
+
+
+_VALUES = {"bfloat16": "bf16", "float32": "fp32 f32 full", "cuda": "gpu"}
+"""Our word -> what it is called elsewhere."""
+
+
+def usual_value(typed: object, words: Sequence[str]) -> str:
+    """The one of ``words`` that differs in capitals and in what stands between its letters alone, or is called so elsewhere;
+    empty for none."""
+
+    def letters(text: str) -> str:
+        return re.sub(r"[^a-z0-9]+", "", text.lower().removeprefix("torch."))
+
+    card = re.fullmatch(r"(?:cuda|gpu):(\d+)", str(typed), re.IGNORECASE)
+    if card and "cuda" in words:
+        return f"cuda, and CUDA_VISIBLE_DEVICES={card[1]} before the command"
+    named = letters(str(typed))
+    return next((word for word in words if named in (letters(word), *_VALUES.get(word, "").split())), "")
 
 
 def usual_name(key: str) -> str:

@@ -36,6 +36,7 @@ from jinja2.meta import find_referenced_templates
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from azr.config.paths import find, where_looked
+from azr.config.usual_names import usual_value
 from azr.errors import ConfigError
 from azr.prompts.examples import WorkedExample
 from azr.system.hashes import json_hash
@@ -146,9 +147,11 @@ def load_frame(name: str) -> Frame:
     try:
         descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        known = usual_value(name, SHIPPED_FRAMES) or f"one of {', '.join(SHIPPED_FRAMES)}"
         raise ConfigError(
-            f"selfplay.frame={name!r}: {folder / 'frame.json'} cannot be read ({error}){where_looked(name)}; "
-            f"give the folder that the frame is in now, or one of {SHIPPED_FRAMES}"
+            f"selfplay.frame={name}: {folder / 'frame.json'} cannot be read ({why}){where_looked(name)}; "
+            f"give the folder that the frame is in now, or {known}"
         ) from error
     known = {"raw", "response_prefix", "system", "templates"}
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("raw"), bool):

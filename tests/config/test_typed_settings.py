@@ -20,6 +20,7 @@ from azr.config import from_container
 from azr.config.load import load_config, to_yaml
 from azr.config.typed import leaf_kinds, split_overrides
 from azr.errors import ConfigError
+from azr.prompts import load_frame
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,31 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
             r"^campaign\.hours holds \$\{, which the trainer's libraries read",
         ),
         ("train.place=x", r"there is no configuration key train\.place; "),
-        ("recipe=", "recipe= is unknown"),
+        (
+            "recipe=",
+            "^recipe= is unknown; leave recipe= out to have it chosen for this machine, or choose from",
+        ),
+        ("recipe=configs/recipe/cpu_tiny.yaml", "is named alone; write recipe=cpu_tiny$"),
+        ("recipe=../mine.yaml", "copy that file into .*/configs/recipe, then recipe=mine$"),
+        ("=3", "^'=3' has no key before its =; write KEY=3$"),
+        ("CAMPAIGN.HOURS=3", r"the nearest key is campaign\.hours$"),
+        ("campaign.cycles=0x10", "^campaign.cycles is '0x10'; it must be a whole number: 16$"),
+        ("report.live=", r"^report.live= names nothing; is a variable of the shell not set\?"),
+        ("campaign.hours= ", "^campaign.hours= names nothing"),
+        ("selfplay.advantage=", "^selfplay.advantage is ''; it must be one of token, sequence, group$"),
+        ("report.live=maybe", "^report.live is 'maybe'; it must be true or false$"),
+        (
+            "selfplay.task_types=(deduction,induction)",
+            r"write 'selfplay\.task_types=\[deduction,induction\]' for several",
+        ),
+        ("report.loggers=none", r"; none of them is report\.loggers=\[\]$"),
+        ("train.optimizer=AdamW8bit", "; write adamw_8bit$"),
+        ("train.compute_dtype=bf16", "; write bfloat16$"),
+        ("train.master_dtype=torch.float32", "; write float32$"),
+        ("train.device=cuda:1", "; write cuda, and CUDA_VISIBLE_DEVICES=1 before the command$"),
+        ("--gpu", "which cards a run sees is said before the command, CUDA_VISIBLE_DEVICES=0"),
+        ("--dry-run", "azr preflight calculates whether a run fits"),
+        ("selfplay.difficulty_samples=1", "no proposal is better than another; set it to 2 or more"),
         (
             "recipe=cpu_tiny.yaml",
             "^recipe=cpu_tiny.yaml: the name goes without its extension; write recipe=cpu_tiny$",
@@ -303,7 +328,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("model.lora_rank=1000", "^model.lora_rank is 1000; it must be from 0 to 512$"),
         ("model.lora_rank=off", "^model.lora_rank is 'off'; it must be a whole number. 0 switches off"),
         ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it must be at least 1$"),
-        ("data.reexecute=often", "^data.reexecute is 'often': input should be 'never', 'once' or 'always'$"),
+        ("data.reexecute=often", "^data.reexecute is 'often'; it must be one of never, once, always$"),
         ("campaign.hours=nan", "^campaign.hours is nan; it must be a finite number$"),
         ("train.learning_rate=inf", "^train.learning_rate is inf; it must be a finite number$"),
         ("campaign.hours=1e400", "^campaign.hours is inf; it must be a finite number$"),
@@ -312,6 +337,11 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
 def test_slips_are_sentences(item: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         load_config(["recipe=cpu_tiny", item] if not item.startswith("recipe") else [item])
+
+
+def test_a_frame_in_another_spelling_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^selfplay\.frame=Paper: .*No such file .* or paper$"):
+        load_frame("Paper")
 
 
 def test_adapters_that_could_learn_nothing_are_refused() -> None:

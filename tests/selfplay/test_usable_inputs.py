@@ -30,7 +30,7 @@ CONFIG = SelfPlayConfig(
     partial_proposal_reward=0.4,
     duplicate_reward=-1.0,
     strict_format=True,
-    difficulty_samples=1,
+    difficulty_samples=2,
 )
 PUBLISHED = SelfPlayConfig(num_inputs=4)
 
