@@ -107,6 +107,14 @@ def at_home(name: str) -> Path:
     return Path(_written_out(name))
 
 
+def absent(path: Path) -> str:
+    """That there is no such file, in words; an address is called one."""
+    if found := re.match(r"([A-Za-z][\w+.-]+):/+(?=.)", str(path)):
+        address = f"{found[1]}://{str(path)[found.end() :]}"
+        return f"{address} is a URL; files are read from this machine, so download it first"
+    return f"{path} does not exist"
+
+
 def _written_out(name: str, places: Sequence[Path] = (Path(),)) -> str:
     """``~`` written out, where there is such a home; ``$NAME`` as well, and without blanks at the ends, unless a file in
     one of the ``places`` is called so."""

@@ -106,7 +106,7 @@ def _row(line: bytes, path: Path, number: int) -> Row:
         value = json.loads(text, object_pairs_hook=_object)
         if isinstance(value, dict):
             return Row(value, path, number)
-        problem = f"{kind_of(value)} where an object with fields is expected"
+        problem = _no_object(value)
     except UnicodeDecodeError as error:
         problem = f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; save the file as UTF-8"
     except _TwiceError as error:
@@ -121,6 +121,12 @@ def _row(line: bytes, path: Path, number: int) -> Row:
     except RecursionError:
         problem = "no JSON that is read here: nested too deeply"
     return Row(None, path, number, line.rstrip(b"\r\n").decode("utf-8", "backslashreplace"), problem)
+
+
+def _no_object(value: Any) -> str:
+    if isinstance(value, str) and isinstance(parsed_json(value), dict):
+        return "a text that holds an object: it was written as JSON twice; write the object itself"
+    return f"{kind_of(value)} where an object with fields is expected"
 
 
 class _TwiceError(ValueError):
@@ -181,10 +187,13 @@ def _records(value: Any) -> list[Any]:
     columns = _columns(value)
     if columns is not None:
         return columns
+    if any(isinstance(value.get(name), str) for name in PROGRAM_COLUMNS):  # a row, whatever lists are in it
+        return [value]
     if all(isinstance(item, dict) for item in value.values()):
         return list(value.values())
     filled = {name: item for name, item in value.items() if isinstance(item, list) and item}
     lists = {name: item for name, item in filled.items() if all(isinstance(row, dict) for row in item)}
+    lists.pop("features", None)  # what the hub's viewer says of the columns, beside its rows
     if len(lists) > 1:
         named = ", ".join(f"{name} ({len(item)})" for name, item in lists.items())
         raise DataError(
@@ -228,7 +237,7 @@ def _list_rows(path: Path, values: Iterable[Any]) -> Iterator[Row]:
         if isinstance(value, dict):
             yield Row(value, path, number, unit="row")
         else:
-            problem = f"{kind_of(value)} where an object with fields is expected"
+            problem = _no_object(value)
             yield Row(None, path, number, json.dumps(value), problem, unit="row")
 
 

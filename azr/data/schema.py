@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azr.data.reasons import Reason
-from azr.data.rows import kind_of
+from azr.data.rows import PROGRAM_COLUMNS, kind_of
 from azr.errors import DataError
 from azr.programs.source import SourceError, parse_program
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
@@ -126,7 +126,7 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: a field is missing, or not of its type.
     """
-    record = _our_names(record)
+    record = _our_names(_unwrapped(record))
     empty = {key for key in _NAMES if key in record and record[key] is None}
     record = _single_pair({key: value for key, value in record.items() if key not in empty})
     needed = ("snippet", "inputs", "outputs") if "inputs" in record else ("snippet", "input", "output")
@@ -154,6 +154,22 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(record.get("lineage", {}), dict):
         raise DataError("field lineage is not an object")
     return record
+
+
+def _unwrapped(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a row that has it one level down: ``{"id": 7, "task": {...}}``, the rows of the hub's viewer."""
+
+    def names(of: dict[str, Any]) -> set[str]:
+        return {str(key).strip().lower() for key in of}
+
+    inner = [
+        value
+        for value in record.values()
+        if isinstance(value, dict)
+        and names(value) & {*PROGRAM_COLUMNS}
+        and names(value) & {"input", "inputs"}
+    ]
+    return record if names(record) & {*PROGRAM_COLUMNS} or len(inner) != 1 else inner[0]
 
 
 def _single_pair(record: dict[str, Any]) -> dict[str, Any]:

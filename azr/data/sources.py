@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from azr.config.data import DataConfig
-from azr.config.paths import PROJECT, find, get_back, where_looked
+from azr.config.paths import PROJECT, absent, find, get_back, where_looked
 from azr.data.unpack import data_suffix
 from azr.errors import DataError
 from azr.run.rundir import RunDir, is_run
@@ -105,7 +105,7 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
     missing: list[str] = []
     for name in names:
         if _ADDRESS.match(name):
-            missing.append(f"{key}: {name} is a URL; files are read from this machine, so download it first")
+            missing.append(f"{key}: {absent(Path(name))}")
             continue
         try:
             path = find(name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from azr.config.paths import absent
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate import models
@@ -105,7 +106,7 @@ def recorded_answers(
         left_out: items of the suite that are not asked (``--limit``), whose answers are passed over.
     """
     if not path.exists():
-        raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
+        raise DataError(f"{absent(path)}; --answers needs a JSONL file with id and completion")
     called = [*(item.item_id for item in items), *sorted(left_out)]
     answers: dict[tuple[str, int], Answer] = {}
     counts: Counter[str] = Counter()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from azr.config.paths import absent
 from azr.data.readers import read_rows
 from azr.data.sources import data_files
 from azr.errors import DataError
@@ -25,14 +26,12 @@ def records(
         DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type there.
     """
     if not path.is_file():
-        inside = next(iter(data_files(path)), None) if path.is_dir() else None
-        told = (
-            f"is a folder; name the file in it{f', as {inside}' if inside else ''}"
-            if path.is_dir()
-            else "does not exist"
-        )
+        told = absent(path)
+        if path.is_dir():
+            inside = next(iter(data_files(path)), None)
+            told = f"{path} is a folder; name the file in it{f', as {inside}' if inside else ''}"
         raise DataError(
-            f"{path} {told}; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)"
+            f"{told}; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)"
         )
     place = ""
     for place, record in placed_records(path):
@@ -73,9 +72,7 @@ def stamp(path: Path) -> tuple[Path, int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(
-            f"{path} does not exist; the suite needs its authors' file (docs/evaluate.md)"
-        ) from error
+        raise DataError(f"{absent(path)}; the suite needs its authors' file (docs/evaluate.md)") from error
     return path.resolve(), status.st_mtime_ns, status.st_size
 
 

@@ -116,6 +116,20 @@ READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
         "a.json",
         lambda _: json.dumps({"tags": ["a"], "authors": [], "tasks": RECORDS, "version": 2}),
     ),
+    "rows one level down": (
+        "a.jsonl",
+        lambda _: "".join(map(json.dumps, [{"task": row} for row in RECORDS])),
+    ),
+    "rows as the hub's viewer gives them": (
+        "a.json",
+        lambda _: json.dumps(
+            {
+                "features": [{"name": "snippet"}],
+                "rows": [{"row_idx": 0, "row": row} for row in RECORDS],
+                "num_rows_total": 3,
+            }
+        ),
+    ),
     "programs in Markdown fences": (
         "a.jsonl",
         lambda _: "".join(
@@ -350,6 +364,7 @@ LATIN = JSONL.encode("latin-1")
         ("a.jsonl", JSONL + f'{{"input": {"1" * 5000}}}', "line 4", "a number has thousands of digits"),
         ("a.jsonl", JSONL + '{"snippet": "def', "line 4", "no JSON: Unterminated string"),
         ("a.json", json.dumps([*RECORDS, None]), "row 4", "null where an object"),
+        ("a.jsonl", JSONL + json.dumps(json.dumps(RECORDS[0])), "line 4", "it was written as JSON twice"),
     ],
 )
 def test_rows_that_cannot_be_read_say_where_and_why(
@@ -469,6 +484,15 @@ def test_inputs_that_begin_like_a_call() -> None:
     for text, wanted in (("f('a)', [1], y=2)", "'a)', [1], y=2"), ("f()", ""), ("'f(3)'", "'f(3)'")):
         [task, _] = tasks_of({"snippet": CODE, "input": text, "output": "3"})  # type: ignore[misc]
         assert task.input == wanted
+
+
+def test_a_row_alone_is_a_row_whatever_lists_are_in_it(tmp_path: Path) -> None:
+    """Its list of pairs was taken for the rows: "no field snippet"."""
+    (row,) = read_rows(
+        written(tmp_path / "a.jsonl", json.dumps({"snippet": CODE, "pairs": [{"input": "1"}]}))
+    )
+    assert row.record is not None
+    assert isinstance(refused := tasks_of(row.record), Refused) and "no field input" in refused.detail
 
 
 def test_empty_columns_of_a_mixed_table_are_absent() -> None:

@@ -100,6 +100,8 @@ def test_what_cannot_is_named_with_file_line_and_field(tmp_path: Path, content: 
         reasons(path)
     with pytest.raises(DataError, match="is a folder; name the file in it"):
         reasons(tmp_path)
+    with pytest.raises(DataError, match=r"^https://x\.org/a\.jsonl is a URL"):
+        reasons(Path("https://x.org/a.jsonl"))
 
 
 def test_a_notebook_s_own_loop_is_in_nobody_s_way(tmp_path: Path) -> None:

@@ -427,6 +427,8 @@ def test_a_wrong_file_is_told_which_field_it_lacks(name: str, tmp_path: Path) ->
         build_suite(name, CONFIG)
     with pytest.raises(DataError, match="does not exist"):
         build_suite(f"{name}={tmp_path / 'none.jsonl'}", CONFIG)
+    with pytest.raises(DataError, match=r"^https://x\.org/a\.jsonl is a URL; .* download it first; "):
+        build_suite(f"{name}=https://x.org/a.jsonl", CONFIG)
     (tmp_path / "hub").mkdir()
     file = write(tmp_path / "hub" / "test.jsonl", [{"title": "x"}])
     with pytest.raises(DataError, match=f"hub is a folder; name the file in it, as {file}"):
