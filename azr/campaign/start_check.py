@@ -57,13 +57,15 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     require_readable(config.data, run)
     require_verdict_probes(config)
     require_scores(config, run)
-    path = at_its_commit(config.model.path, read_identity(run))
+    begun, path = run.state.exists(), at_its_commit(config.model.path, read_identity(run))
     asked, is_here = replace(config, model=replace(config.model, path=path)), local_folder(path) is not None
     if is_here:
-        require_usable_model(asked)  # before its size, which a model of another kind does not tell
+        require_usable_model(
+            asked, begun=begun
+        )  # before its size, which a model of another kind does not tell
     kept = kept_keys(run)
     judged = require_fit(config, machine, run.root.parent, kept)
-    if not run.state.exists():  # else its own old trainer may hold the card, which the driver ends first
+    if not begun:  # else its own old trainer may hold the card, which the driver ends first
         require_free_card(config)
     # files over the limit: Ray does not start, or the first checkpoint ends the attempt
     _refuse(file_limit(config, machine, shape_for(config)))
@@ -71,7 +73,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         _refuse(_no_loopback(), no_shared_memory(), _few_processes(process_limit()))
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:
-        require_usable_model(asked)
+        require_usable_model(asked, begun=begun)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent, kept)
         _refuse(file_limit(config, machine, shape_for(config)))

@@ -108,7 +108,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     if told := refusal_of_start(run, config):
         print(told + "\n", file=sys.stderr)
     if local_folder(config.model.path) is not None:
-        require_usable_model(config)
+        require_usable_model(config, begun=run.state.exists())
     shape = shape_for(config)
     if shape is None:
         print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "

@@ -218,7 +218,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
     path, name = config.model.path, HubName.parse(config.model.path)
     try:
         if local_folder(path) is not None or (name is None and path not in PACKAGED):
-            require_usable_model(config)
+            require_usable_model(config, begun=run.state.exists())
         shape = shape_for(config)
     except AzrError as error:
         yield problem("model", str(error), "set model.path to another model")

@@ -222,6 +222,12 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
         )
     template = files.chat_template
     if not raw and template is None:
+        files_of_it = sorted(path.name for path in folder.glob("*chat_template.*"))
+        other = next((name for name in files_of_it if name != "chat_template.jinja"), "")
+        if other:
+            raise ModelError(
+                f"{folder} has its chat template in {other}, which is not read; save the template itself as chat_template.jinja there"
+            )
         raise ModelError(
             f"{folder} has no chat template, and the frame asks for one; it is a base model, for which there is selfplay.frame=paper "
             "(or copy the template, chat_template.jinja or tokenizer_config.json, from the model that this one was made from)"
@@ -246,6 +252,34 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
             f"{folder}: eos_token {files.special('eos_token')!r} would have id {eos}, and tokenizer.json has {len(files.ids)} tokens, "
             "beyond which the engine accepts none; name an end token that is in tokenizer.json, or use a tokenizer whose ids have no gaps"
         )
+
+
+def require_ended_turns(folder: Path, config: Config) -> None:
+    """For a new run whose frame asks through the chat template.
+
+    Raises:
+        ModelError: the template ends an answer with a token at which the model does not stop, as in a base model that carries the
+            template of its instruct sibling: each response would run to its limit.
+    """
+    files = read_tokenizer_files(folder)
+    template, ends = files.chat_template, {files.special("eos_token")}
+    ends |= {token for token, number in files.ids.items() if number in named_end_tokens(folder)}
+    marks = [token for token in files.added if template and token in template]
+    if load_frame(config.selfplay.frame).raw or template is None or not marks or "eos_token" in template:
+        return
+    if any(end in template for end in ends if end):
+        return
+    mark = next((token for token in marks if re.search("end|eot|eos", token.lower())), marks[-1])
+    ids = [*named_end_tokens(folder), files.ids.get(mark, files.added[mark])]
+    raise ModelError(
+        f"{folder}: its chat template ends an answer with {mark}, and the model stops at {', '.join(sorted(filter(None, ends)))} alone, "
+        "so each response would run to its limit. A base model is asked without the template (selfplay.frame=paper); of a model that "
+        f'was taught it, write "eos_token_id": {ids} into generation_config.json{_in_a_copy(folder)}'
+    )
+
+
+def _in_a_copy(folder: Path) -> str:
+    return " of a copy of the folder" if "snapshots" in folder.parts else ""  # the hub's cache
 
 
 def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[str, int]) -> None:

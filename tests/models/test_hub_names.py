@@ -22,7 +22,7 @@ from azr.budget.shape import shape_of
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import resolve
-from azr.models.hub import HubName, cached_folder, name_in_url
+from azr.models.hub import HubName, cached_folder, name_in_url, name_meant
 from azr.train.model_source import local_folder, local_model_folder, require_usable_model
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -40,6 +40,43 @@ OLD, NEW = "a" * 40, "b" * 40
 def test_names(text: str, name: str, revision: str | None) -> None:
     assert HubName.parse(text) == HubName(name, revision)
     assert str(HubName.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("org/name/", "org/name"),
+        ("org/name:main", "org/name"),
+        ("org/name@", "org/name"),
+        ("org/name@@v1", "org/name@v1"),
+        ("org\\name", "org/name"),
+        ("org / name", "org/name"),
+        ("models--org--name", "org/name"),
+        ("name", "org/name"),  # in the cache
+        ("other", ""),
+        ("@main", ""),
+        ("org/name:Q4_K_M", ""),  # of Ollama
+        ("org/name/folder", ""),
+        ("/models/x/", ""),
+        ("./x/y/", ""),
+        ("org/name", ""),
+    ],
+)
+def test_a_name_with_a_slip_is_told_as_it_is_written(tmp_path: Path, text: str, meant: str) -> None:
+    (tmp_path / "models--org--name").mkdir()
+    assert name_meant(text, tmp_path) == meant
+
+
+@pytest.mark.parametrize(("path", "told"), [("azr-tiny", "data/models/azr-tiny"), ("org/name/", "org/name")])
+def test_what_to_set_is_told_where_a_model_s_name_has_a_slip(path: str, told: str) -> None:
+    with pytest.raises(ModelError, match=f"Set model.path={told}$"):
+        local_model_folder(path)
+
+
+def test_a_revision_alone_is_no_model() -> None:
+    """It ended in a traceback of pathlib's."""
+    with pytest.raises(ModelError, match=r"^model\.path=@main: no such folder"):
+        local_model_folder("@main")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from azr.models.context import context_tokens, engine_context_tokens
 from azr.models.model_hash import hash_model
 from azr.models.weight_files import Tensor, require_whole_files
 from azr.system.hardware import detect
+from azr.train.model_source import require_usable_model
 
 
 @pytest.fixture
@@ -131,13 +132,16 @@ def test_what_a_script_left_in_the_settings(folder: Path, key: str, value: str, 
         ("architectures", "Qwen2ForCausalLM", 'write "architectures": ["Qwen2ForCausalLM"]'),
         ("rope_parameters", "linear", "it has to be a mapping"),
         ("eos_token_id", "1", 'write "eos_token_id": 1'),
+        ("layer_types", ["full_attention"] * 3, "has 3 entries, and num_hidden_layers is 6; write one for each layer"),
+        ("rope_scaling", {"type": "mrope", "mrope_section": [8]}, "is of the kind 'mrope', and transformers computes default"),
+        ("rope_scaling", {"rope_type": "linear", "factor": "4.0"}, 'factor is "4.0", and it has to be a number; write "factor": 4.0'),
     ],
 )  # fmt: skip
 def test_a_field_of_a_wrong_type(folder: Path, key: str, value: Any, told: str) -> None:
     """Such a model passed, and transformers or the engine failed at it minutes later."""
     change(folder, "config.json", **{key: value})
     text = refused(folder)
-    assert text.startswith(f"{folder / 'config.json'}: {key} is ") and told in text
+    assert text.startswith(f"{folder / 'config.json'}") and key in text and told in text
     with pytest.raises(ModelError) as error:
         of_folder(folder)
     assert str(error.value) == text
@@ -307,7 +311,7 @@ def test_a_link_into_a_cache_that_was_cleared(folder: Path, tmp_path: Path) -> N
 
 
 def test_weights_of_another_model(folder: Path) -> None:
-    change(folder, "config.json", num_hidden_layers=7)
+    change(folder, "config.json", num_hidden_layers=7, layer_types=None)
     assert "says 7 layers, and the weights lack layer 6" in refused(folder)
     change(folder, "config.json", num_hidden_layers=6, hidden_size=512)
     assert "4096 embeddings of 512 numbers, and the weights hold 4096 x 256" in refused(folder)
@@ -702,6 +706,13 @@ def test_a_frame_that_needs_a_chat_template(folder: Path) -> None:
     ) and "selfplay.frame=paper" in refused(folder, "selfplay.frame=short")
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     check(folder, "selfplay.frame=chat")
+    (folder / "chat_template.jinja").write_text(" \n")  # as transformers reads it: prompts of nothing
+    (folder / "chat_template.json").write_text('{"chat_template": "{{ messages }}"}')
+    assert "has its chat template in chat_template.json, which is not read" in refused(
+        folder, "selfplay.frame=chat"
+    )
+    (folder / "chat_template.json").unlink()
+    assert "has no chat template" in refused(folder, "selfplay.frame=chat")
     (folder / "chat_template.jinja").unlink()
     change(folder, "tokenizer_config.json", chat_template=[{"name": "tool_use", "template": "x"}])
     assert "has no chat template" in refused(folder, "selfplay.frame=chat")
@@ -768,6 +779,41 @@ def test_a_template_with_tokens_that_the_model_does_not_have(folder: Path) -> No
     check(folder)
     (folder / "chat_template.jinja").write_text("<|im_start|>{{ messages[0]['content'] }}")
     assert "<|im_start|> of the chat template has id 4096" in refused(folder, "selfplay.frame=chat")
+
+
+@pytest.mark.parametrize(
+    ("end", "ids", "is_refused"),
+    [
+        ("<|im_end|>", 1, True),
+        ("<|im_end|>", [1, 4090], False),
+        ("<|end|>", 1, False),
+        ("{{ eos_token }}", 1, False),
+    ],
+)
+def test_a_base_model_with_the_template_of_its_instruct_sibling(
+    folder: Path, end: str, ids: Any, *, is_refused: bool
+) -> None:
+    """Each response ran to its limit."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    for number, mark in ((4089, "<|im_start|>"), (4090, "<|im_end|>")):
+        tokenizer["added_tokens"].append({**tokenizer["added_tokens"][1], "id": number, "content": mark})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "chat_template.jinja").write_text("<|im_start|>{{ messages[0]['content'] }}" + end)
+    change(folder, "generation_config.json", eos_token_id=ids)
+    chat, raw = (
+        load_config(["recipe=cpu_tiny", f"model.path='{folder}'", f"selfplay.frame={frame}"]).config
+        for frame in ("chat", "paper")
+    )
+    require_usable_model(raw)
+    require_usable_model(chat, begun=True)
+    with pytest.raises(ModelError) if is_refused else contextlib.nullcontext() as error:
+        require_usable_model(chat)
+    if error is not None:
+        assert "ends an answer with <|im_end|>, and the model stops at <|end|> alone" in str(error.value)
+        assert (
+            '(selfplay.frame=paper); of a model that was taught it, write "eos_token_id": [1, 4090] into'
+            in str(error.value)
+        )
 
 
 # ---------------------------------------------------------------- where it is told
