@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
 
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Variables that hold a token."""
+
+
 def wrong_variable() -> str:
     """The variable with which the hub cannot be asked at all, and what to do; empty where there is none.
 
@@ -29,6 +33,12 @@ def wrong_variable() -> str:
         host = endpoint.rpartition("://")[2].strip("/ '\"")
         fix = f"set HF_ENDPOINT=https://{host}, or `unset HF_ENDPOINT`" if host else "`unset HF_ENDPOINT`"
         return f"HF_ENDPOINT={endpoint} has to begin with https://; {fix}"
+    for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        if os.path.isfile(folder := os.path.expanduser(os.environ.get(name, ""))):  # noqa: PTH111, PTH113
+            return f"{name}={folder} is a file; set it to a folder, or `unset {name}`"
+    for name in TOKENS:
+        if not os.environ.get(name, "").isascii():
+            return f"{name} holds a character that no token has; copy the token again, or `unset {name}`"
     return ""
 
 
@@ -39,7 +49,7 @@ def refused_token(error: HfHubHTTPError) -> str:
     """
     if error.response.status_code != 401 or "authorization" not in error.response.request.headers:
         return ""
-    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    for variable in TOKENS:
         if os.environ.get(variable):
             return f"the hub refused the token in {variable} (expired?): `unset {variable}`, since a public model needs none, or renew it"
     return "the hub refused the token of `hf auth login` (expired?): log in again, or `hf auth logout`, since a public model needs none"

@@ -47,6 +47,7 @@ def refuse_unclean_merge(
         if not may_be_quantised:
             _refuse_other_names(folder, model_type, tensors)
         _refuse_foreign_tensors(folder, model_type, tensors)
+        _refuse_further_layers(folder, values, tensors)
 
 
 def _refuse_second_head(folder: Path, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -107,6 +108,18 @@ def _refuse_foreign_tensors(folder: Path, model_type: str, tensors: Mapping[str,
             f"{folder}: {foreign[0]} is no part of {CHECKED[model_type]}, as a trainer leaves its value or reward head; the engine does "
             f'not load it. To save without: AutoModelForCausalLM.from_pretrained("{folder}", dtype="auto").save_pretrained("OTHER"), '
             "and copy the tokenizer's files there"
+        )
+
+
+def _refuse_further_layers(folder: Path, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Layers that were taken out in ``config.json`` alone: transformers passes over their weights, and the engine ends there."""
+    wanted = values.get("num_hidden_layers")
+    held = 1 + max((int(match[1]) for name in tensors if (match := LAYER.match(name))), default=-1)
+    if isinstance(wanted, int) and held > wanted:
+        raise ModelError(
+            f"{folder}: config.json says {wanted} layers, and the weights hold {held}, which the engine does not load. Write "
+            f'"num_hidden_layers": {held}, or, to leave layers out, save the model with {wanted}: '
+            f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="auto").save_pretrained("OTHER"), and copy the tokenizer there'
         )
 
 

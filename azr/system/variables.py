@@ -4,6 +4,7 @@ or set for another machine."""
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 
@@ -33,6 +34,9 @@ _UNWANTED: dict[str, tuple[str, ...]] = {
 """Why a variable is not passed on -> the variables."""
 ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """Of torch's memory on a card; guides against a full card set expandable segments there."""
+NUMBERS = re.compile(r"(HF_HUB|VLLM|TORCHINDUCTOR)_(\w+_)?(TIMEOUT(_S|_MS)?|PORT|THREADS)")
+"""What these libraries read as a whole number when they are imported, and end at any other text: ``10s``, or the
+``tcp://10.0.0.7:8000`` that Kubernetes sets for a service called vllm."""
 TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Without them ``RAY_USE_TLS=1`` keeps Ray from starting."""
 _TOOLS = {
@@ -42,6 +46,7 @@ _TOOLS = {
     "PYTORCH": "torch",
     "ROCR_": "ROCm",
     "HIP_": "ROCm",
+    "HF_": "Hugging Face",
 }
 """Beginnings of variables' names -> whose they are."""
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
@@ -59,6 +64,9 @@ def whose(name: str) -> str:
 def unwanted_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that are set and not passed on -> why."""
     found = {name: why for why, names in _UNWANTED.items() for name in names if environment.get(name)}
+    for name, value in environment.items():
+        if NUMBERS.fullmatch(name) and value and not re.fullmatch(r"\s*\d+\s*", value):
+            found[name] = "it has to be a whole number"
     for name in ALLOCATOR_VARIABLES:
         if "expandable_segments:true" in environment.get(name, "").replace(" ", "").lower():
             found[name] = (

@@ -97,6 +97,12 @@ def test_what_the_hub_answers(
         ("HF_ENDPOINT", "hf.example", "HF_ENDPOINT=hf.example has .* set HF_ENDPOINT=https://hf.example, or"),
         ("HF_ENDPOINT", "htps://hf.example/", " set HF_ENDPOINT=https://hf.example, or `unset"),
         ("HF_ENDPOINT", "", "HF_ENDPOINT= has to begin with https://; `unset HF_ENDPOINT`"),
+        (
+            "HF_TOKEN",
+            "hf_\u00fc",
+            "HF_TOKEN holds a character that no token has; copy the token again, or `unset HF_TOKEN`",
+        ),
+        ("HF_HOME", __file__, "test_hub_failures.py is a file; set it to a folder, or `unset HF_HOME`"),
     ],
 )
 def test_a_variable_that_leads_nowhere(
@@ -112,7 +118,7 @@ def test_a_variable_that_leads_nowhere(
     with pytest.raises(ModelError, match=told):
         resolve("org/name")
     (finding,) = (found for found in fit_findings(detect(), config, no_cache) if "not here yet" in found.seen)
-    assert finding.fix.startswith(f"{variable}=") and "unset" in finding.fix
+    assert finding.fix.startswith(variable) and "unset" in finding.fix
 
 
 @pytest.mark.parametrize(

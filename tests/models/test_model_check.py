@@ -313,6 +313,14 @@ def test_a_link_into_a_cache_that_was_cleared(folder: Path, tmp_path: Path) -> N
 def test_weights_of_another_model(folder: Path) -> None:
     change(folder, "config.json", num_hidden_layers=7, layer_types=None)
     assert "says 7 layers, and the weights lack layer 6" in refused(folder)
+    change(folder, "config.json", num_hidden_layers=4)  # the engine ended with KeyError: 'layers.4...'
+    text = refused(folder)
+    assert (
+        'config.json says 4 layers, and the weights hold 6, which the engine does not load. Write "num_hidden_layers": 6'
+        in text
+    )
+    with pytest.raises(ModelError, match="the weights hold 6"):
+        of_folder(folder)
     change(folder, "config.json", num_hidden_layers=6, hidden_size=512)
     assert "4096 embeddings of 512 numbers, and the weights hold 4096 x 256" in refused(folder)
     change(folder, "config.json", hidden_size=256, tie_word_embeddings=False)

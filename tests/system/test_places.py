@@ -85,6 +85,28 @@ def test_what_changes_how_python_or_the_engine_runs_is_not_handed_on(short: Path
     assert name not in environment and prepared(environment) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "10s"),  # the import of huggingface_hub ended in a traceback
+        ("HF_HUB_ETAG_TIMEOUT", "10.5"),
+        ("VLLM_PORT", "tcp://10.0.0.7:8000"),  # Kubernetes sets it for a service called vllm
+        ("TORCHINDUCTOR_COMPILE_THREADS", "all"),
+    ],
+)
+def test_what_is_no_number_where_one_is_read_is_not_handed_on(short: Path, name: str, value: str) -> None:
+    environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: value})
+    [sentence] = prepared(environment)
+    assert sentence.startswith(f"{name}={value} is set;") and sentence.endswith(
+        "it has to be a whole number."
+    )
+    assert name not in environment
+    assert (
+        prepared(environment | {name: "8000", "VLLM_SERVICE_HOST": "10.0.0.7", "VLLM_PORT_8000_TCP": value})
+        == []
+    )
+
+
 @pytest.mark.parametrize("name", ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
 def test_expandable_segments_are_not_handed_on(short: Path, name: str) -> None:
     """Only the doctor spoke of them; torch: MemPool doesn't currently support expandable_segments."""
