@@ -25,7 +25,7 @@ from azr.run.rundir import is_run
 from azr.start import missing_module
 from azr.system.disks import missing_disk
 from azr.system.imports import all_shadows, broken_library
-from azr.system.signals import EndedBySignalError, ended_by_signals
+from azr.system.signals import EndedBySignalError, ended_by_signals, undo_inherited
 from azr.system.terminal import forget_empty_sizes, tolerate_any_encoding
 
 COMMANDS = {
@@ -99,6 +99,7 @@ def run_command(name: str, words: Sequence[str]) -> int:
     """Returns the exit status. What a user can put right ends in a sentence, never in a traceback."""
     tolerate_any_encoding()
     forget_empty_sizes()
+    undo_inherited()
     kept = f"; {KEPT[name]}" if name in KEPT else ""
     try:
         require_a_folder()

@@ -33,6 +33,15 @@ def take_over(
                 before[number] = signal.signal(number, handler)
 
 
+def undo_inherited() -> None:
+    """Undoes what a careless launcher hands on to whatever it starts: an ignored SIGCHLD, with which no process learns how
+    another one ended, and blocked signals, with which nothing stops it."""
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGCHLD, *SIGNALS))
+
+
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Inside the block the first of the signals raises ``EndedBySignalError``; later ones do not cut its clean-up short."""

@@ -18,7 +18,7 @@ import pytest
 from azr.system import scratch
 from azr.system.files import whole_folder
 from azr.system.scratch import scratch_folder
-from azr.system.signals import EndedBySignalError, ended_by_signals
+from azr.system.signals import EndedBySignalError, ended_by_signals, undo_inherited
 
 PROJECT = Path(__file__).resolve().parents[2]
 OURS = f"azr-s-{scratch._HERE}abcd.tmp"
@@ -168,3 +168,16 @@ def test_signals_that_were_ignored_stay_so_and_the_others_come_back() -> None:
     finally:
         signal.signal(signal.SIGHUP, hup)
         signal.signal(signal.SIGTERM, before)
+
+
+def test_what_a_launcher_left_of_signals_is_undone() -> None:
+    """With SIGCHLD ignored the sandbox "exited during startup: exit status 0", and the doctor said to load Landlock."""
+    before = signal.getsignal(signal.SIGCHLD), signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        undo_inherited()
+        assert subprocess.run(["false"], check=False).returncode == 1
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.signal(signal.SIGCHLD, before[0])
+        signal.pthread_sigmask(signal.SIG_SETMASK, before[1])
