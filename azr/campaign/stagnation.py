@@ -11,7 +11,6 @@ A plateau is not "no significant trend": that also describes too little data. It
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import ndtri
 
 from azr.config.monitor import MonitorConfig
 
@@ -88,7 +88,7 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
     if n < 5:
         raise ValueError(f"a trend needs at least 5 values, not {n}")
 
-    above = _pairs(n)
+    above = np.triu_indices(n, 1)  # all pairs i < j
     rises = values[None, :] - values[:, None]
     slope = float(np.median(rises[above] / (positions[None, :] - positions[:, None])[above]))
     residuals = values - slope * positions
@@ -102,20 +102,9 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
     z = (score - np.sign(score)) / np.sqrt(variance) if variance > 0 else 0.0
 
     # a wider interval of independent values is the corrected interval of correlated ones
-    wider = _quantile((1 + confidence) / 2) * np.sqrt(inflation)
+    wider = ndtri((1 + confidence) / 2) * np.sqrt(inflation)
     slope, _, low, high = map(float, stats.theilslopes(values, positions, alpha=1 - _tails(wider)))
     return Trend(n, slope, low, high, _tails(abs(z)), phi, inflation)
-
-
-@functools.lru_cache(maxsize=64)
-def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices (i, j) of all pairs i < j."""
-    return np.triu_indices(n, 1)
-
-
-@functools.lru_cache(maxsize=64)
-def _quantile(probability: float) -> float:
-    return float(stats.norm.ppf(probability))
 
 
 def _tails(z: float) -> float:

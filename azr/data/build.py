@@ -7,7 +7,6 @@ sources and rows does not matter.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,9 +25,8 @@ from azr.data.readers import read_rows
 from azr.data.reasons import Reason
 from azr.data.reexecute import RerunStore, reexecute, rerun_key
 from azr.data.rows import Row
-from azr.data.schema import Refused, tasks_of
+from azr.data.schema import Refused, parse_problem, tasks_of
 from azr.data.sources import Kind, TaskSource
-from azr.programs.source import SourceError, parse_program
 from azr.system.files import file_hash
 from azr.tasks import Task, TaskType
 
@@ -183,22 +181,14 @@ def _drop_unfit(
     kept, dropped = list[Task](), list[Dropped]()
     for task in tasks:
         if not prints[task.program].parsed:
-            dropped.append(Dropped(task, Reason.NOT_PYTHON, detail=_why_it_does_not_parse(task.program)))
+            dropped.append(
+                Dropped(task, Reason.NOT_PYTHON, detail=parse_problem(task.program) or "does not parse")
+            )
         elif task.program in leaks:
             dropped.append(Dropped(task, Reason.LEAKED, detail=leaks[task.program]))
         else:
             kept.append(task)
     return kept, dropped
-
-
-def _why_it_does_not_parse(program: str) -> str:
-    """With line and character: pasted spaces and quotation marks look like the right ones."""
-    try:
-        parse_program(program)
-    except SourceError as error:
-        version = ".".join(map(str, sys.version_info[:2]))
-        return f"does not parse: {error.detail.replace('<unknown>, ', '')}, for Python {version}"
-    return "does not parse"
 
 
 def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from azr.data.manifest import python_minor
 from azr.data.reasons import Reason
 from azr.data.rows import PROGRAM_COLUMNS, kind_of
 from azr.errors import DataError
@@ -195,7 +196,7 @@ def _single_pair(record: dict[str, Any]) -> dict[str, Any]:
 def _no_program(code: str) -> str:
     """Why this is not a program with a function f; empty where it may be one."""
     doubtful = _FENCE.search(code) or _ESCAPED.fullmatch(code.strip())
-    if _ENTRY.search(code) and not (doubtful and not _parses(code)):
+    if _ENTRY.search(code) and not (doubtful and parse_problem(code)):
         return ""
     for pattern, words in _OTHER_PROGRAMS:
         if found := pattern.search(code):
@@ -203,12 +204,14 @@ def _no_program(code: str) -> str:
     return "defines no function f"
 
 
-def _parses(code: str) -> bool:
+def parse_problem(code: str) -> str:
+    """Why the code does not parse, with line and character: pasted spaces and quotation marks look like the right ones; empty
+    where it does."""
     try:
         parse_program(code)
-    except SourceError:
-        return False
-    return True
+    except SourceError as error:
+        return f"does not parse: {error.detail.replace('<unknown>, ', '')}, for Python {python_minor()}"
+    return ""
 
 
 def _our_names(record: dict[str, Any]) -> dict[str, Any]:
