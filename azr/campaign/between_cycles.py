@@ -83,26 +83,20 @@ def end_trainer(ctx: Context, trainer: TrainerProcess) -> None:
     if left:
         alive = f"{len(left)} processes of the trainer could not be ended: {left}."
         ctx.incident("leftover", alive, "Continuing without them.")
-    margin_gib, limit_s = ctx.campaign.vram_margin_gib, ctx.campaign.vram_wait_s
-    if problem := wait_for_vram(trainer.vram_before_gib, margin_gib=margin_gib, limit_s=limit_s):
-        ctx.incident("vram", problem, "The next start is tried anyway.")
+    _wait_for_vram(ctx, trainer.vram_before_gib)
 
 
-def wait_for_vram(before_gib: float | None, *, margin_gib: float, limit_s: float) -> str:
-    """Waits until the memory in use is back to what it was before the trainer started.
-
-    Returns:
-        empty when it fell (or there is no card); otherwise a sentence with the figures.
-    """
-    if before_gib is None:
-        return ""
+def _wait_for_vram(ctx: Context, before_gib: float | None) -> None:
+    """Until the memory in use is back to what it was before the trainer started (None: no card says)."""
+    limit_s = ctx.campaign.vram_wait_s
     deadline_s = time.monotonic() + limit_s
-    while True:
+    while before_gib is not None:
         used = used_vram_gib()
-        if used is None or used <= before_gib + margin_gib:
-            return ""
+        if used is None or used <= before_gib + ctx.campaign.vram_margin_gib:
+            return
         if time.monotonic() >= deadline_s:
             still = f"{limit_s:.0f} s after the trainer ended {used:.1f} GiB of the card are still in use"
-            before = f"{before_gib:.1f} GiB were before it started"
-            return f"{still}; {before}. Another program may have taken them; `nvidia-smi` shows which."
+            others = "Another program may have taken them; `nvidia-smi` shows which."
+            cause = f"{still}; {before_gib:.1f} GiB were before it started. {others}"
+            return ctx.incident("vram", cause, "The next start is tried anyway.")
         time.sleep(0.5)

@@ -44,7 +44,6 @@ from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
 from azr.system.files import keep_to_disk
-from azr.system.processes import ProcessId
 from azr.system.terminal import never_wait_for_readers
 
 EXIT_DONE = 0
@@ -82,7 +81,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         signals = stack.enter_context(StopSignals())
         try:
             notes = [settle_identity(run, config), settle_probes(run, config.data)]
-            state, told = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
+            state, told = open_campaign(run, config.campaign)
             versions = collect_versions(config.selfplay.frame)
             changed = changed_settings(run, config, versions)
             write_config(run.config, config)

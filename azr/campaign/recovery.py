@@ -7,6 +7,7 @@ Safe to interrupt and to repeat: every repair leaves the run in a state from whi
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import uuid
 from dataclasses import replace
@@ -28,11 +29,8 @@ from azr.system.processes import ProcessId, boot_id, driven_by_others
 from azr.wording import counted
 
 
-def open_campaign(
-    run: RunDir, config: CampaignConfig, driver: ProcessId | None
-) -> tuple[CampaignState, list[str]]:
-    """Loads or begins the run's state, repairs what needs it, and enters ``driver`` as the one who works on
-    it.
+def open_campaign(run: RunDir, config: CampaignConfig) -> tuple[CampaignState, list[str]]:
+    """Loads or begins the run's state, repairs what needs it, and enters this process as the one who works on it.
 
     The caller holds the run's lock.
 
@@ -91,6 +89,7 @@ def open_campaign(
     state = replace(state, step=step, attempt_open=False, rollback_to=None)
     # The incidents come after the state: killed in between, a sentence is lost; the other way round it would
     # be told twice.
+    driver = ProcessId.of(os.getpid())
     state = save_state(run, replace(state, driver=driver, run_id=run_id, folder=folder))
     place = (state.cycle, state.attempt, state.trained_step)
     for sentence in repairs:

@@ -44,10 +44,7 @@ class ProbeReport:
 def probe_confinement(config: SandboxConfig | None = None) -> ProbeReport:
     """Starts one zygote, lets its probe child try the forbidden things, and ends it. Never raises ``SandboxError``."""
     config = config or SandboxConfig()
-    start = time.monotonic()
-    problem = ""
-    hello: dict[str, object] = {}
-    worker = None
+    start, problem, worker = time.monotonic(), "", None
     try:
         worker = Worker(config, 1, 1)
         worker.wait_ready()
@@ -55,16 +52,16 @@ def probe_confinement(config: SandboxConfig | None = None) -> ProbeReport:
         problem = str(error)
     finally:
         if worker is not None:
-            hello = worker.hello
             worker.kill()
 
+    hello = worker.hello if worker else {}
     return ProbeReport(
         confined=not problem,
-        layers=tuple(map(str, hello.get("layers", ()))),  # type: ignore[arg-type]
-        probes=dict(hello.get("probes", {})),  # type: ignore[call-overload]
-        python=str(hello.get("python", "?")),
+        layers=tuple(hello.get("layers", ())),
+        probes=hello.get("probes", {}),
+        python=hello.get("python", "?"),
         machine=platform.machine(),
-        uid=int(str(hello.get("uid", os.getuid()))),
+        uid=hello.get("uid", os.getuid()),
         start_s=time.monotonic() - start,
         problem=problem,
     )
