@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def visible_cards() -> Cards:
         note = "" if boards else f"{note}; {smi_note}"
     if not boards:
         return Cards((), note + remedy(note, kernel_driver=KERNEL_DRIVER.exists(), vendors=display_vendors()))
-    gpus, visible_note = select_cards(boards, os.environ, cuda_order)
+    gpus, visible_note = _selected(boards)
     return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
 
 
@@ -165,25 +165,18 @@ def malformed(setting: str) -> str:
     return ""
 
 
-def select_cards(
-    boards: Sequence[Board],
-    environment: Mapping[str, str],
-    ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]],
-) -> tuple[list[Gpu], str]:
-    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order, and a note about an entry that names
-    none.
+def _selected(boards: Sequence[Board]) -> tuple[list[Gpu], str]:
+    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order, and a note about an entry that names none.
 
     Args:
         boards: all physical cards in bus order.
-        ask_order: UUIDs of the boards -> those UUIDs in CUDA's order, or none and why; asked only where it
-            matters.
     """
-    setting = environment.get(VISIBLE)
+    setting = os.environ.get(VISIBLE)
     if setting is None:
         return [part for board in boards for part in board.parts], ""
     entries, notes = parse_visible_devices(setting), [malformed(setting)]
-    if entries and isinstance(entries[0], int) and _order_matters(boards, environment):
-        boards, doubt = _in_cuda_order(boards, ask_order)
+    if entries and isinstance(entries[0], int) and _order_matters(boards):
+        boards, doubt = _in_cuda_order(boards)
         notes.append(doubt)
     chosen: list[Gpu] = []
     for entry in entries:
@@ -207,15 +200,13 @@ def _named(boards: Sequence[Board], entry: int | str) -> list[Gpu]:
     return parts or [board.parts[0] for board in boards if board.uuid.startswith(entry) and board.parts]
 
 
-def _order_matters(boards: Sequence[Board], environment: Mapping[str, str]) -> bool:
+def _order_matters(boards: Sequence[Board]) -> bool:
     kinds = {(part.name, part.compute_capability) for board in boards for part in board.parts}
-    return len(kinds) > 1 and environment.get(ORDER, "").strip() != "PCI_BUS_ID"
+    return len(kinds) > 1 and os.environ.get(ORDER, "").strip() != "PCI_BUS_ID"
 
 
-def _in_cuda_order(
-    boards: Sequence[Board], ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]]
-) -> tuple[list[Board], str]:
-    order, why = ask_order(tuple(board.uuid for board in boards))
+def _in_cuda_order(boards: Sequence[Board]) -> tuple[list[Board], str]:
+    order, why = cuda_order(tuple(board.uuid for board in boards))
     by_uuid = {board.uuid: board for board in boards}
     if order:
         return [by_uuid[uuid] for uuid in order if uuid in by_uuid], ""
