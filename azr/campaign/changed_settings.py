@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from azr.campaign.context import Context
 from azr.campaign.control import read_requests
+from azr.campaign.incidents import read_incidents
 from azr.campaign.state import load_state
 from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
-from azr.report.versions import read_versions
+from azr.report.versions import collect_versions, read_versions
 from azr.run.asked_otherwise import ASKED_BY
 from azr.run.rundir import RunDir
 
@@ -68,6 +70,40 @@ def budget_by_control(run: RunDir, config: Config) -> str:
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Changed:
     """An updated project, other packages, prompts that were edited."""
     return Changed(tuple(_differing(before, now, but=("system",))))
+
+
+def tell_changes(ctx: Context, changed: Changed) -> None:
+    """At a start: as an incident, unless the latest start, which trained nothing, told the same."""
+    given_h, step = ctx.state.hours, ctx.state.step
+    if changed.hours and given_h is not None:
+        ctx.save(hours=None)
+        replaced = f"replaces the time budget that `azr control` had set, {given_h:g} h."
+        ctx.incident("budget", f"campaign.hours={ctx.hours:g} {replaced}")
+    if changed.figures and step:
+        since = f"Changed since the latest start: {', '.join(changed.figures)}."
+        hold = f"They hold from step {step + 1} on."
+        keys = {change.split()[0] for change in changed.figures}
+        if keys & {"data.seeds", "data.extra_files", "data.other_runs"}:
+            hold += " Files of tasks are read when a cycle begins."
+        if keys & {"data.probe_files", "selfplay.task_types"}:
+            hold += " The probes stay those that the run began with."
+        told = [item for item in read_incidents(ctx.run) if item.kind == "settings"][-1:]
+        if told and (told[0].cause, told[0].step) == (since, step):
+            ctx.say(f"{since} {hold}")
+        else:
+            ctx.incident("settings", since, hold, asked_otherwise=changed.otherwise)
+
+
+def tell_update(ctx: Context) -> None:
+    """``git pull`` while the run goes on: this driver stays as it began, and so does a trainer that waits, but not the next."""
+    if ctx.waiting is not None:
+        return
+    before, ctx.versions = ctx.versions, collect_versions(ctx.config.selfplay.frame)
+    changed = changed_versions(before, ctx.versions)
+    if ctx.state.step and changed.figures:
+        hold = f"The trainer that starts now uses them, from step {ctx.state.step + 1} on."
+        cause = f"Changed while the run went on: {', '.join(changed.figures)}."
+        ctx.incident("settings", cause, hold, asked_otherwise=changed.otherwise)
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object], but: tuple[str, ...]) -> list[str]:

@@ -15,12 +15,11 @@ from typing import Any
 
 from azr.campaign.aftermath import CycleEnd, Failed, Stopped, after_attempt, end_cycle
 from azr.campaign.between_cycles import check_waiting, dismiss
-from azr.campaign.changed_settings import Changed, changed_settings, changed_versions
+from azr.campaign.changed_settings import changed_settings, tell_changes, tell_update
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests, withdraw_control
 from azr.campaign.driver_beats import DriverBeats, refuse_while_it_beats
 from azr.campaign.identity_check import settle_identity
-from azr.campaign.incidents import read_incidents
 from azr.campaign.known_probes import tell_known_probes
 from azr.campaign.lost_files import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts, default_parts
@@ -90,7 +89,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                 ctx.predecessors = beats.predecessors
                 for sentence in filter(None, [*notes, *told]):
                     ctx.say(sentence)
-                _tell_changes(ctx, changed)
+                tell_changes(ctx, changed)
                 status = _run(ctx)
             say_the_end(run, ctx.state)
             return EXIT_INTERRUPTED if signals.asked == "SIGINT" and status == EXIT_DONE else status
@@ -101,39 +100,6 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
             told = explain_os_error(error, run.root) if run.root.exists() else gone
             print(f"The campaign stopped: {told}.", file=sys.stderr)
             return EXIT_FAILED
-
-
-def _tell_changes(ctx: Context, changed: Changed) -> None:
-    given_h, step = ctx.state.hours, ctx.state.step
-    if changed.hours and given_h is not None:
-        ctx.save(hours=None)
-        replaced = f"replaces the time budget that `azr control` had set, {given_h:g} h."
-        ctx.incident("budget", f"campaign.hours={ctx.hours:g} {replaced}")
-    if changed.figures and step:
-        since = f"Changed since the latest start: {', '.join(changed.figures)}."
-        hold = f"They hold from step {step + 1} on."
-        keys = {change.split()[0] for change in changed.figures}
-        if keys & {"data.seeds", "data.extra_files", "data.other_runs"}:
-            hold += " Files of tasks are read when a cycle begins."
-        if keys & {"data.probe_files", "selfplay.task_types"}:
-            hold += " The probes stay those that the run began with."
-        told = [item for item in read_incidents(ctx.run) if item.kind == "settings"][-1:]
-        if told and (told[0].cause, told[0].step) == (since, step):  # an earlier start, which trained nothing
-            ctx.say(f"{since} {hold}")
-        else:
-            ctx.incident("settings", since, hold, asked_otherwise=changed.otherwise)
-
-
-def _tell_update(ctx: Context) -> None:
-    """``git pull`` while the run goes on: this driver stays as it began, and so does a trainer that waits, but not the next."""
-    if ctx.waiting is not None:
-        return
-    before, ctx.versions = ctx.versions, collect_versions(ctx.config.selfplay.frame)
-    changed = changed_versions(before, ctx.versions)
-    if ctx.state.step and changed.figures:
-        hold = f"The trainer that starts now uses them, from step {ctx.state.step + 1} on."
-        cause = f"Changed while the run went on: {', '.join(changed.figures)}."
-        ctx.incident("settings", cause, hold, asked_otherwise=changed.otherwise)
 
 
 def _run(ctx: Context) -> int:
@@ -270,7 +236,7 @@ def _train(ctx: Context) -> None:
     if ctx.budget_left_s() <= 0:
         return end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
     check_waiting(ctx, resume_step)
-    _tell_update(ctx)
+    tell_update(ctx)
     make_room(ctx, ctx.campaign.keep_last)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.ROOM)
     ctx.save(
