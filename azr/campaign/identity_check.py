@@ -56,10 +56,10 @@ def settle_identity(run: RunDir, config: Config) -> str:
         if begun_before:
             return (
                 f"{run.root.name} has no record of the content of the model that it began with (identity.json); it uses only this "
-                f"one from now on (content {now.model_hash[:8]})."
+                f"one from now on (content {now.content.known_as[:8]})."
             )
         return trained_in_another_frame(folder, now.frame)
-    if recorded.content != now.content:
+    if not recorded.content.is_of(now.content):
         if _has_used_its_model(run):  # a hub model that had to be fetched first
             raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
         shutil.rmtree(run.base_model, ignore_errors=True)
@@ -67,7 +67,11 @@ def settle_identity(run: RunDir, config: Config) -> str:
         return (
             f"{run.root.name} has trained nothing yet; it begins with the model that is in {now.folder} now."
         )
-    if not run.base_model.is_dir():  # an earlier version began it
+    was_gone = not run.identity.exists()
+    if not recorded.tensors_hash:  # an earlier version began it
+        recorded = replace(recorded, tensors_hash=now.tensors_hash)
+        write_identity(run, recorded, folder)
+    if not run.base_model.is_dir():
         copy_records(folder, run.base_model)
     if recorded.frame != now.frame:
         recorded = replace(recorded, frame=now.frame)
@@ -75,7 +79,7 @@ def settle_identity(run: RunDir, config: Config) -> str:
         return (
             f"{now.frame} holds the prompt frame that {run.root.name} began with; the run continues with it."
         )
-    if not run.identity.exists():
+    if was_gone:
         write_identity(run, recorded, folder)
         return f"{run.identity} was gone; it is restored from the latest attempt's copy."
     if recorded.folder != now.folder:
@@ -115,7 +119,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
             differing.append(_difference("model.path", recorded.model, now.model))
     else:
         now = identify(config, recorded)
-        if used and recorded.content != now.content:
+        if used and not recorded.content.is_of(now.content):
             differing.append(_model_difference(recorded, now))
 
     for name, key in SETTINGS.items():
@@ -155,7 +159,7 @@ def _is_cached(path: str, content: ModelHash) -> bool:
     was a folder before?"""
     name = HubName.parse(path)
     folder = cached_folder(name) if name is not None else None
-    return folder is not None and hash_model(folder) == content
+    return folder is not None and content.is_of(hash_model(folder))
 
 
 def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
@@ -176,7 +180,7 @@ def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
 
 
 def _as_configured(config: Config) -> RunIdentity:
-    return RunIdentity.of(config, Path(), ModelHash("", ""))
+    return RunIdentity.of(config, Path(), ModelHash("", "", ""))
 
 
 def _difference(key: str, before: str, now: str) -> Difference:
@@ -185,12 +189,14 @@ def _difference(key: str, before: str, now: str) -> Difference:
 
 def _model_difference(recorded: RunIdentity, now: RunIdentity) -> Difference:
     """Another model, or the same weights with another tokenizer beside them."""
-    key, what, hashes = "model.path", "model", (recorded.model_hash, now.model_hash)
-    if recorded.model_hash == now.model_hash:
+    key, what = "model.path", "model"
+    if recorded.content.same_model(now.content):
         key, what = "tokenizer", "tokenizer's files (tokenizer*.json, vocabulary, chat template)"
-        hashes = recorded.tokenizer_hash, now.tokenizer_hash
-    before = f"{recorded.model} (content {hashes[0][:8]})"
-    after = f"{now.model} (content {hashes[1][:8]})"
+    contents = recorded.content.shown(now.content)
+    before, after = (
+        f"{path} (content {content})"
+        for path, content in zip((recorded.model, now.model), contents, strict=True)
+    )
     if recorded.model != now.model:
         return Difference(key, before, after, f"model.path={recorded.model}")
     return Difference(key, before, after, f"the {what} put back into {recorded.model}", is_setting=False)

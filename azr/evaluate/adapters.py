@@ -60,7 +60,7 @@ def _base_now(identity: RunIdentity | None, latest: str) -> str:
     folder = folder_on_disk(began_with)
     if folder is None and identity and HubName.parse(began_with) is None:
         moved = folder_on_disk(latest)
-        folder = moved if moved and hash_model(moved) == identity.content else None
+        folder = moved if moved and identity.content.is_of(hash_model(moved)) else None
     return began_with if folder is None else str(folder.absolute())
 
 

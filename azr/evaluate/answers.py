@@ -8,7 +8,7 @@ other settings are never mixed in. Verdicts are not cached: they are computed ag
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,20 +53,33 @@ class AnswerStore:
         return self.folder / "request.json"
 
     @contextlib.contextmanager
-    def opened(self, request: dict[str, Any], *, restart: bool = False) -> Iterator[None]:
-        """Claims the folder for answers to ``request`` (plain JSON values)."""
+    def opened(
+        self,
+        request: dict[str, Any],
+        *,
+        restart: bool = False,
+        earlier_model: Callable[[], str] | None = None,
+    ) -> Iterator[None]:
+        """Claims the folder for answers to ``request`` (plain JSON values).
+
+        Args:
+            earlier_model: what an earlier version called the model of ``request``.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         refusal = f"{self.folder}: another evaluation writes there; wait for it, or give another --out"
         with locked(self.folder / ".lock", 0, refusal):
-            self._claim(request, restart)
+            self._claim(request, restart, earlier_model)
             yield
 
-    def _claim(self, request: dict[str, Any], restart: bool) -> None:
+    def _claim(self, request: dict[str, Any], restart: bool, earlier_model: Callable[[], str] | None) -> None:
         if restart:
             self.path.unlink(missing_ok=True)
             self.request_path.unlink(missing_ok=True)
         if self.path.exists():
             before = self._settings_of_answers()
+            others = before.get("model") != request.get("model")
+            if others and earlier_model is not None and before.get("model") == earlier_model():
+                before["model"] = request["model"]
             different = (key for key in sorted({*before, *request}) if before.get(key) != request.get(key))
             if (key := next(different, None)) is not None:
                 change = f"{key} was {before.get(key)!r}, is {request.get(key)!r}"

@@ -132,7 +132,8 @@ def _export(
         ],
         "picked": options.step == "best" and len(choice) > 1,
         "weights": options.dtype,
-        "weights_hash": hash_weights(unchecked),
+        "tensors_hash": hash_weights(unchecked),
+        "weights_hash": hash_weights(unchecked, by_file=True),  # for earlier versions
         "ask": ask_record(replace(config, selfplay=replace(config.selfplay, frame=frame))),
         "recorded": probe_scores(run, checkpoint.step),
         **how_trained(run, checkpoint.step, config),

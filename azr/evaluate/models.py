@@ -28,6 +28,7 @@ from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
 from azr.models.exported import EXPORT_RECORD, TRAINED_RECORD, frame_of, written_for_others
 from azr.models.hub import HubName
+from azr.models.model_hash import hash_model
 from azr.models.weight_files import require_whole_files
 from azr.models.weights_check import refuse_unclean_merge
 from azr.run import metric_names as names
@@ -201,17 +202,10 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
     Raises:
         ModelError: its files are damaged, or not the weights that ``config.json`` describes.
     """
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
-    ]
     tensors = require_whole_files(folder)
     refuse_unclean_merge(folder, tensors)
-    hashes = {
-        path.name: file_hash(path) for path in files if path.name not in (EXPORT_RECORD, TRAINED_RECORD)
-    }
-    identity = json_hash(hashes, 16)
+    content = hash_model(folder)
+    identity = json_hash([content.model, content.tokenizer], 16)
     source = ModelSource(label or folder.name, identity, folder=folder)
     source = _within_context(source, folder)
     if told := written_for_others(folder):
@@ -219,6 +213,17 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
     elif (folder / EXPORT_RECORD).is_file():
         source = _as_exported(source, read_json(folder / EXPORT_RECORD), folder)
     return source
+
+
+def earlier_identity(folder: Path) -> str:
+    """What earlier versions recorded for a folder: a hash of its files, byte for byte."""
+    files = {
+        path.name: file_hash(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
+        and path.name not in (EXPORT_RECORD, TRAINED_RECORD)
+    }
+    return json_hash(files, 16)
 
 
 def ask_record(config: Config) -> dict[str, Any]:

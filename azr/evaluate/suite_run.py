@@ -185,7 +185,9 @@ def open_suite_run(
         "dtype": engine.dtype,
     }
     request["samples"] = 0  # more samples of the same items extend what is there
-    with store.opened(request, restart=restart):
+    folder = source.folder
+    earlier = (lambda: models.earlier_identity(folder)) if folder else None
+    with store.opened(request, restart=restart, earlier_model=earlier):
         yield SuiteRun(source, suite, items, decoding, engine, store)
 
 

@@ -43,7 +43,10 @@ def written_for_others(folder: Path) -> str:
     """A sentence where the record beside a model was written for other weights, so that it tells nothing of these; else empty.
     Earlier versions did not write down for which."""
     try:
-        meant, found = read_json(folder / EXPORT_RECORD).get("weights_hash"), hash_weights(folder)
+        record = read_json(folder / EXPORT_RECORD)
+        meant = record.get("tensors_hash") or record.get("weights_hash")
+        by_file = not record.get("tensors_hash")  # an earlier version's
+        found = hash_weights(folder, by_file=by_file)
     except (DataError, OSError, AttributeError):
         return ""
     if not meant or not found or meant == found:

@@ -1,9 +1,8 @@
-"""What a model folder holds, as two hashes: one of its weights and configuration, one of its tokenizer.
+"""What "the same model" means, for runs, exports and evaluations alike: the same tensors (``azr.models.tensor_hashes``), code
+and settings, whatever files hold them and whoever saved them; and beside these the same tokenizer.
 
-Other weights in files of equal size give another hash, and 15 GB are hashed in about a second: files up to
-``WHOLE_BYTES`` are read whole; of a larger safetensors file the header and blocks of every tensor, of any
-other large file blocks spread over it. Training changes every tensor all over, so the blocks tell; a change
-of a few numbers inside one large tensor they may not.
+Earlier versions hashed the files of the weights, of large ones blocks only. What they wrote down goes on being compared
+in that way, until a record has the newer hash.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 
 from azr.errors import ModelError
 from azr.models.saved_again import settings_that_count
+from azr.models.tensor_hashes import loaded_files, tensor_hashes
 from azr.models.weight_files import INDEX, WEIGHTS
 
 WHOLE_BYTES = 64 << 20
@@ -37,13 +37,38 @@ class ModelHash:
     (README, licence)."""
 
     model: str
+    """Empty in records of earlier versions."""
     tokenizer: str
+    files: str
+    """What earlier versions recorded for ``model``: it depends on how the weights are cut into files."""
+
+    @property
+    def known_as(self) -> str:
+        """What messages call it."""
+        return self.model or self.files
+
+    def same_model(self, found: ModelHash) -> bool:
+        """Whether weights, code and settings are the same; of the tokenizer nothing is said."""
+        return self.model == found.model if self.model and found.model else self.files == found.files
+
+    def is_of(self, found: ModelHash) -> bool:
+        """Whether a record of a model and what is found in a folder are the same, the tokenizer included."""
+        return self.same_model(found) and self.tokenizer == found.tokenizer
 
     def changed_to(self, found: ModelHash) -> str:
         """How a folder differs from the recorded model, for a message: it holds another model, or another tokenizer."""
-        if found.model != self.model:
-            return f"holds another model (content {found.model[:8]}, not {self.model[:8]})"
-        return f"holds the same weights with another tokenizer (content {found.tokenizer[:8]}, not {self.tokenizer[:8]})"
+        before, now = self.shown(found)
+        if not self.same_model(found):
+            return f"holds another model (content {now}, not {before})"
+        return f"holds the same weights with another tokenizer (content {now}, not {before})"
+
+    def shown(self, found: ModelHash) -> tuple[str, str]:
+        """The digits by which the two differ."""
+        if self.same_model(found):
+            before, now = self.tokenizer, found.tokenizer
+        else:
+            before, now = (self.known_as, found.model) if self.model else (self.files, found.files)
+        return before[:8], now[:8]
 
 
 def hash_model(folder: Path) -> ModelHash:
@@ -53,9 +78,13 @@ def hash_model(folder: Path) -> ModelHash:
     """
     try:
         files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-        code = [path for path in files if path.suffix == ".py"]
-        fixed = [(path.name, _digest(_pieces(path))) for path in _weights_among(files) + code]
-        configuration = [(path.name, path.read_bytes()) for path in files if path.name in _CONFIGURATION]
+        code = [(path.name, _digest(_pieces(path))) for path in files if path.suffix == ".py"]
+        weights = _weights_among(files)
+        by_file = [(path.name, _digest(_pieces(path))) for path in weights]
+        tensors = tensor_hashes(loaded_files(folder, weights))
+        configuration = _canonical(
+            [(path.name, path.read_bytes()) for path in files if path.name in _CONFIGURATION]
+        )
         tokenizer = [
             (path.name, path.read_bytes())
             for path in files
@@ -63,16 +92,25 @@ def hash_model(folder: Path) -> ModelHash:
         ]
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
-    return ModelHash(_hash(fixed, _canonical(configuration)), _hash([], _canonical(tokenizer)))
+    return ModelHash(
+        _hash([*tensors, *code], configuration),
+        _hash([], _canonical(tokenizer)),
+        _hash(by_file + code, configuration),
+    )
 
 
-def hash_weights(folder: Path) -> str:
+def hash_weights(folder: Path, *, by_file: bool = False) -> str:
     """Of the weights alone, in 32 hex digits; empty where there are none.
+
+    Args:
+        by_file: as earlier versions hashed them.
 
     Raises:
         OSError: they cannot be read.
     """
     weights = _weights_among([path for path in sorted(folder.iterdir()) if path.is_file()])
+    if not by_file:
+        return _hash(tensor_hashes(loaded_files(folder, weights)), []) if weights else ""
     return _hash([(path.name, _digest(_pieces(path))) for path in weights], []) if weights else ""
 
 

@@ -146,11 +146,11 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
         if model:
             raise ModelError(f"--model {model}: no such model folder; give the folder of {identity.model}")
         return config, [
-            f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. Copy it here, and give its folder with "
-            f"model.path=FOLDER; it is checked at the start. Base weights never travel ({identity.model_hash})."
+            f"The model {identity.model} (content {identity.content.known_as[:8]}) is not here. Copy it here, and give its folder with "
+            f"model.path=FOLDER; it is checked at the start. Base weights never travel ({identity.content.known_as})."
         ]
     found = hash_model(folder)
-    if found != identity.content:
+    if not identity.content.is_of(found):
         raise ModelError(
             f"the run began with {identity.model}, and {folder} {identity.content.changed_to(found)}; "
             "nothing was unpacked. Give the right folder: --model FOLDER"

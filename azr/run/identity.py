@@ -44,17 +44,26 @@ class RunIdentity:
     base_format: str
     seed: int
     """The checkpoints' buffers continue its random streams."""
+    tensors_hash: str = ""
+    """As ``model_hash``, however the weights are cut into files; empty in records of earlier versions."""
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
         settings = {name: operator.attrgetter(key)(config) for name, key in SETTINGS.items()}
         if not config.model.lora_rank:
             settings["lora_alpha"] = 0
-        return cls(config.model.path, str(folder), content.model, content.tokenizer, **settings)
+        return cls(
+            config.model.path,
+            str(folder),
+            content.files,
+            content.tokenizer,
+            tensors_hash=content.model,
+            **settings,
+        )
 
     @property
     def content(self) -> ModelHash:
-        return ModelHash(self.model_hash, self.tokenizer_hash)
+        return ModelHash(self.tensors_hash, self.tokenizer_hash, files=self.model_hash)
 
 
 SETTINGS = {
@@ -108,7 +117,7 @@ def base_records(run: RunDir) -> Path:
     identity = None if run.base_model.is_dir() else read_identity(run)
     folder = Path(identity.folder) if identity else run.base_model
     with suppress(ModelError):
-        if identity and earlier_runs(folder) and hash_model(folder) == identity.content:
+        if identity and earlier_runs(folder) and identity.content.is_of(hash_model(folder)):
             return folder
     return run.base_model
 

@@ -32,8 +32,8 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
     path = config.model.path
     if recorded is not None and recorded.model == path and local_folder(path) is None:
         folder = folder_on_disk(recorded.folder)
-        if folder is not None and hash_model(folder) == recorded.content:
-            return RunIdentity.of(config, folder, recorded.content)
+        if folder is not None and recorded.content.is_of(found := hash_model(folder)):
+            return RunIdentity.of(config, folder, found)
         path = at_its_commit(path, recorded)
     folder = local_model_folder(path)
     return RunIdentity.of(config, folder, hash_model(folder))
@@ -68,11 +68,11 @@ def base_folder(run: RunDir, config: Config) -> Path:
         except ModelError as error:
             looked[path] = str(error)
             continue
-        if found == identity.content:
+        if identity.content.is_of(found):
             return folder
         looked[str(folder)] = f"{folder} now {identity.content.changed_to(found)}"
     raise ModelError(
-        f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is no longer there: "
+        f"{run.root} began with model.path={identity.model} (content {identity.content.known_as[:8]}), and that model is no longer there: "
         f"{'; '.join(looked.values())}. Put it back"
     )
 
@@ -109,12 +109,12 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
         return None
     folder = folder_on_disk(identity.model)
     found = hash_model(folder) if folder is not None else None
-    if found is None or found == identity.content:
+    if found is None or identity.content.is_of(found):
         return identity
     latest = [read_config(run.config).model.path] if run.config.is_file() else []
     for path in (identity.folder, *latest):
         elsewhere = folder_on_disk(path)
-        if elsewhere is not None and hash_model(elsewhere) == identity.content:
+        if elsewhere is not None and identity.content.is_of(hash_model(elsewhere)):
             return replace(identity, model=str(elsewhere))
     raise ModelError(
         f"{run.root} began with model.path={identity.model}, but {folder} now {identity.content.changed_to(found)}, "

@@ -762,7 +762,7 @@ def test_a_score_from_before_a_change_of_limits_is_not_that_of_another_model(
     record = json.loads((tmp_path / "out" / "azr.json").read_text())
     assert record["trained_under"] == {"format_only": 3} and record["solver_alone_steps"] == 3
     assert record["picked"] is False, "a step that somebody named"
-    assert record["weights_hash"] == hash_weights(tmp_path / "out")
+    assert record["tensors_hash"] == hash_weights(tmp_path / "out")
     assert (
         record["base_model"] == shown_model(read_config(run.config).model.path)
         and "/" not in record["base_model"]

@@ -134,7 +134,9 @@ def test_a_model_of_a_run_that_is_not_named_may_have_been_trained_on_the_tasks(t
     model = ModelSource("mine", "hash", folder=exported(tmp_path / "of-tiny", "tiny", **alone))
     beside = ModelSource("tiny@0", "hash", folder=tmp_path / "nowhere", run=run)
     assert trained_elsewhere([beside, model])[1] == [], "its tasks are counted"
-    write_identity(run, RunIdentity.of(Config(), tmp_path / "nowhere", ModelHash("1" * 32, "")), tmp_path)
+    write_identity(
+        run, RunIdentity.of(Config(), tmp_path / "nowhere", ModelHash("", "", files="1" * 32)), tmp_path
+    )
     assert trained_elsewhere([beside, model])[1], "another one of that name"
 
 
@@ -185,14 +187,19 @@ def test_a_record_of_programs_that_says_nothing_leaves_them_uncounted(tmp_path: 
     assert recorded_programs(TINY) == (frozenset(), [])
 
 
-@pytest.mark.parametrize("written_for", ["these weights", "others", "nobody knows"])
+@pytest.mark.parametrize("written_for", ["these weights", "these files", "others", "nobody knows"])
 def test_a_record_counts_for_the_weights_that_it_was_written_for(tmp_path: Path, written_for: str) -> None:
-    """Other weights in an export's folder were asked in its frame, and called the export's run's. Earlier versions did not say."""
-    known = {} if written_for == "nobody knows" else {"weights_hash": hash_weights(TINY)}
+    """Other weights in an export's folder were asked in its frame, and called the export's run's. Earlier versions did not say,
+    or told the files."""
+    known = {"tensors_hash": hash_weights(TINY)}
+    if written_for == "these files":
+        known = {"weights_hash": hash_weights(TINY, by_file=True)}
+    elif written_for == "nobody knows":
+        known = {}
     model = exported(tmp_path / "model", "b", **known)
     record_programs(model, {"x"}, [])
     (model / "generation_config.json").write_text('{"max_length": 9}')
-    if written_for != "these weights":
+    if written_for in ("others", "nobody knows"):
         with open(model / "model.safetensors", "r+b") as file:
             file.seek(-1, os.SEEK_END)
             file.write(b"\x01")

@@ -85,7 +85,7 @@ def ready_int4_folder(folder: Path) -> Path | None:
 
 def _place_of(folder: Path) -> Path:
     content = hash_model(folder)
-    return cache_dir() / "int4" / f"{content.model}-{content.tokenizer[:8]}-v{FORMAT}"
+    return cache_dir() / "int4" / f"{content.files}-{content.tokenizer[:8]}-v{FORMAT}"
 
 
 @dataclass
