@@ -79,7 +79,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         beats = stack.enter_context(DriverBeats(run))
         signals = stack.enter_context(StopSignals())
         try:
-            notes = [settle_identity(run, config), settle_probes(run, config.data)]
+            note, restored = settle_identity(run, config), settle_probes(run, config.data)
             state, told = open_campaign(run, config.campaign)
             versions = collect_versions(config.selfplay.frame)
             changed = changed_settings(run, config, versions)
@@ -87,8 +87,10 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress, versions)
                 ctx.predecessors = beats.predecessors
-                for sentence in filter(None, [*notes, *told]):
+                for sentence in filter(None, [note, *told]):
                     ctx.say(sentence)
+                if restored:
+                    ctx.incident("repair", restored)
                 tell_changes(ctx, changed)
                 status = _run(ctx)
             say_the_end(run, ctx.state)
@@ -212,6 +214,7 @@ def reason_to_end(ctx: Context) -> str:
 
 def _consolidate(ctx: Context) -> None:
     ctx.save(sentence=f"Consolidating the data of cycle {ctx.state.cycle}.")
+    _restore_probes(ctx)
     report = ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.CONSOLIDATE)
     ctx.say(f"Cycle {ctx.state.cycle} starts from {report.sentence}.")
@@ -281,8 +284,14 @@ def _follow_steps_per_cycle(ctx: Context) -> None:
         ctx.save(last_step=last_step, sentence=sentence)
 
 
+def _restore_probes(ctx: Context) -> None:
+    if restored := settle_probes(ctx.run, ctx.config.data):
+        ctx.incident("repair", restored)
+
+
 def _merge(ctx: Context) -> None:
     ctx.save(sentence=f"Merging the tasks of cycle {ctx.state.cycle} into the pool.")
+    _restore_probes(ctx)
     report = ctx.parts.merge(ctx.run, ctx.state.cycle, ctx.config)
     mark_hand_over(ctx.run, ctx.state.cycle, HandOverPart.MERGE)
     ctx.say(f"{report.sentence}.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from azr.campaign.context import Context
 from azr.campaign.incidents import read_incidents
-from azr.data.guard import probe_files_in, probe_tasks
+from azr.data.frozen import probe_files_in
+from azr.data.guard import probe_tasks
 from azr.models.exported import earlier_runs, recorded_programs
 from azr.programs.canonical import program_fingerprint
 from azr.run.identity import base_records

@@ -26,10 +26,9 @@ from azr.data.account import SHOWN_ROWS, Account, lacking_types, news, rejected_
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
+from azr.data.frozen import CONSOLIDATION_FILE, frozen_hashes
 from azr.data.guard import (
-    CONSOLIDATION_FILE,
     check_evaluation_files,
-    frozen_hashes,
     prepare_probes,
     protected_files,
     require_true_probes,
@@ -145,7 +144,7 @@ def consolidate(
         SandboxError: programs cannot be confined on this machine.
     """
     started = time.monotonic()
-    restored = settle_probes(run, config)
+    settle_probes(run, config)
     require_true_probes(run, config, RerunStore(run.pool / RERUNS_FILE), sandbox or SandboxConfig())
     twofold = twofold_probes(run, config)
     prepare_probes(run, config)
@@ -185,7 +184,6 @@ def consolidate(
         phases={name: round(seconds, 3) for name, seconds in phases.items()},
         sources=build.entries,
         lines=[
-            *([restored.removesuffix(".")] if restored else []),
             *changed,
             *(f"{item}; its tasks stay in the pool" for item in missing),
             *news(new, build),

@@ -15,6 +15,16 @@ from typing import Any
 from azr.config.data import DataConfig
 from azr.config.paths import PROJECT
 from azr.config.sandbox import SandboxConfig
+from azr.data.frozen import (
+    HASHES_FILE,
+    PUT_BACK,
+    frozen_hashes,
+    hashes_path,
+    lost_probes,
+    probe_files_in,
+    recorded_hashes,
+    require_unchanged,
+)
 from azr.data.manifest import tasks_text
 from azr.data.readers import read_rows
 from azr.data.reasons import Reason
@@ -28,7 +38,6 @@ from azr.run.rundir import RunDir
 from azr.system.files import (
     file_hash,
     fsync_directory,
-    read_json,
     read_jsonl,
     remove_leftovers,
     set_mode,
@@ -37,13 +46,6 @@ from azr.system.files import (
 )
 from azr.tasks import Task
 from azr.wording import counted
-
-HASHES_FILE = "hashes.json"
-"""In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
-CONSOLIDATION_FILE = "consolidation.json"
-"""In the cycle's folder: the report of what TRAIN starts from. It repeats the hashes, for the day when the folder is gone."""
-
-PUT_BACK = "copy the original back from a backup, or start a run of another name: scores on other tasks cannot be compared"
 
 
 def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, sandbox: SandboxConfig) -> None:
@@ -107,7 +109,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> None:
     for copy in run.probes.glob("*.jsonl"):
         if copy.name in before and copy.name not in names:
             copy.unlink()
-    write_json_atomic(_hashes_path(run), {"probes": hashes, "evaluation": evaluation})
+    write_json_atomic(hashes_path(run), {"probes": hashes, "evaluation": evaluation})
     fsync_directory(run.probes)
 
 
@@ -120,9 +122,9 @@ def settle_probes(run: RunDir, config: DataConfig) -> str:
     Raises:
         DataError: they hold other tasks, a copy was changed, or nothing says what the run began with; nothing is written.
     """
-    recorded, hashes_stand = _recorded(run), _hashes_path(run).exists()
+    recorded, hashes_stand = recorded_hashes(run), hashes_path(run).exists()
     if not recorded and run.has_asked_probes and not hashes_stand:
-        raise DataError(_lost(_hashes_path(run)))
+        raise DataError(lost_probes(hashes_path(run)))
     expected = recorded.get("probes", {})
     gone = [name for name in expected if not (run.probes / name).is_file()]
     if not recorded or (hashes_stand and not gone):
@@ -131,13 +133,13 @@ def settle_probes(run: RunDir, config: DataConfig) -> str:
     given = {f"{bare_name(file)}.jsonl": file for file in files}
     found = {name: given[name] for name in gone if name in given and file_hash(given[name]) == expected[name]}
     for name in expected.keys() - found.keys():
-        _check(run.probes / name, expected[name], PUT_BACK)
+        require_unchanged(run.probes / name, expected[name], PUT_BACK)
     for name, file in found.items():
         write_bytes_atomic(run.probes / name, file.read_bytes())
         set_mode(run.probes / name, 0o444)
     if not hashes_stand:
         gone.append(HASHES_FILE)
-        write_json_atomic(_hashes_path(run), recorded)
+        write_json_atomic(hashes_path(run), recorded)
     return f"{', '.join(gone)} in {run.probes} {'was' if len(gone) == 1 else 'were'} gone, and restored as they were at its start."
 
 
@@ -145,7 +147,7 @@ def probes_are_frozen(run: RunDir) -> bool:
     """The run has its copies of the probe files, and tasks that were compared with them: until the first cycle has its tasks,
     all of these files may be corrected."""
     begun = run.in_cycles("tasks.jsonl") or run.pool_manifest.exists() or run.metrics.exists()
-    return bool(begun) and _hashes_path(run).exists()
+    return bool(begun) and hashes_path(run).exists()
 
 
 def bare_name(file: Path) -> str:
@@ -247,27 +249,6 @@ def _as_written_here(record: dict[str, Any], task: Task, frozen: bool) -> list[T
     return [replace(each, lineage=task.lineage) for each in found]
 
 
-def probe_files_in(folder: Path) -> list[Path]:
-    """The files of a folder of probes. In a run's, only those that were frozen: what was added since (a conflict
-    copy of a sync client, a file by hand) was never kept out of training, and would change what scores are of.
-
-    Raises:
-        DataError: the folder's hash file is damaged, or one of the files is gone or not as it was frozen.
-    """
-    run = RunDir(folder.parent)
-    own = folder == run.probes
-    recorded = _recorded(run) if own else {}
-    if recorded or (folder / HASHES_FILE).exists():
-        frozen = (recorded or frozen_hashes(folder))["probes"]
-        for name, expected in frozen.items():
-            _check(folder / name, expected, PUT_BACK)
-        return [folder / name for name in sorted(frozen)]
-    files = sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
-    if own and run.has_asked_probes and not files:
-        raise DataError(_lost(folder))
-    return files
-
-
 def protected_files(run: RunDir, config: DataConfig) -> list[Path]:
     """Every file that no training task may resemble: the run's probes and data.evaluation_files."""
     return [*probe_files_in(run.probes), *_evaluation_files(config)]
@@ -291,17 +272,11 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
         if expected is None:
             added[str(file.absolute())] = file_hash(file)
         else:
-            _check(file, expected, "put the original back; nothing may write into evaluation files")
+            require_unchanged(
+                file, expected, "put the original back; nothing may write into evaluation files"
+            )
     if added:
-        write_json_atomic(_hashes_path(run), {"probes": recorded["probes"], "evaluation": known | added})
-
-
-def _check(file: Path, expected: str, remedy: str) -> None:
-    if not file.is_file():
-        raise DataError(f"evaluation file {file} is gone; {remedy}")
-    found = file_hash(file)
-    if found != expected:
-        raise DataError(f"evaluation file {file} was changed (hash {found}, recorded {expected}); {remedy}")
+        write_json_atomic(hashes_path(run), {"probes": recorded["probes"], "evaluation": known | added})
 
 
 def configured_probes(config: DataConfig) -> tuple[list[Path], list[str]]:
@@ -318,38 +293,3 @@ def _there(found: tuple[list[Path], list[str]]) -> list[Path]:
     files, missing = found
     refuse_missing(missing)
     return files
-
-
-def _hashes_path(run: RunDir) -> Path:
-    return run.probes / HASHES_FILE
-
-
-def _lost(path: Path) -> str:
-    return f"{path} is gone, and nothing else says which tasks the run began with; {PUT_BACK}"
-
-
-def _recorded(run: RunDir) -> dict[str, dict[str, str]]:
-    """The hashes as the latest consolidation repeats them; empty in a run that has none, or of an earlier version."""
-    for path in reversed(run.in_cycles(CONSOLIDATION_FILE).values()):
-        with contextlib.suppress(DataError, AttributeError):  # damaged: an earlier one says the same
-            if hashes := read_json(path).get("hashes"):
-                return hashes
-    return {}
-
-
-def frozen_hashes(folder: Path) -> dict[str, dict[str, str]]:
-    """What a folder's hash file says; no file where there is none.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    path = folder / HASHES_FILE
-    if not path.exists():
-        return {"probes": {}, "evaluation": {}}
-    value: Any = read_json(path)
-    parts = [value.get(key) for key in ("probes", "evaluation")] if isinstance(value, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts):
-        raise DataError(
-            f"{path} is damaged; {PUT_BACK}. Without one, delete it: the next start restores it where it is recorded elsewhere too"
-        )
-    return value

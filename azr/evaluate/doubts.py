@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from azr.config.load import read_config
-from azr.data.guard import probe_files_in
+from azr.data.frozen import probe_files_in
 from azr.data.reexecute import judge_execution
 from azr.errors import DataError
 from azr.evaluate.answers import Answer

@@ -17,7 +17,7 @@ from typing import Any
 
 from azr.config import Config
 from azr.config.load import read_config
-from azr.data.guard import probe_files_in
+from azr.data.frozen import probe_files_in
 from azr.errors import ConfigError, ModelError
 from azr.evaluate.doubts import trained_programs
 from azr.evaluate.engine import prompt_limit

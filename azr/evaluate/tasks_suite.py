@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.guard import probe_files_in, probe_tasks, twofold_rows
+from azr.data.frozen import probe_files_in
+from azr.data.guard import probe_tasks, twofold_rows
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in

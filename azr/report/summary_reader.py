@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from azr.config.yaml_files import plain_yaml
+from azr.data.frozen import probe_files_in
 from azr.errors import DataError
 from azr.report.metrics import MetricsReader, MetricsTable
 from azr.report.summary import PoolCounts, RunStatus, RunSummary
@@ -206,8 +207,13 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
 
 def _gaps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
     """What the run's records lack, in sentences, since figures leave it out: steps that are in no metrics, shards that are
-    gone, and probe tasks that were never asked."""
-    return [*_missing_steps(run, table, state), *_missing_shards(run, table), *_unasked_probes(table)]
+    gone, probe files that are gone or changed, and probe tasks that were never asked."""
+    told = [*_missing_steps(run, table, state), *_missing_shards(run, table), *_unasked_probes(table)]
+    try:
+        probe_files_in(run.probes)
+    except DataError as error:
+        told.append(f"{error}")
+    return told
 
 
 def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:

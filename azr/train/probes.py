@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.guard import probe_files_in
+from azr.data.frozen import probe_files_in
 from azr.errors import DataError
 from azr.prompts import solve_prompt
 from azr.run import metric_names as names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from azr.campaign import driver
 from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.data.consolidate import CONSOLIDATION_FILE, consolidate
-from azr.data.guard import frozen_hashes, probe_files_in, settle_probes
+from azr.data.consolidate import consolidate
+from azr.data.frozen import CONSOLIDATION_FILE, frozen_hashes, probe_files_in
+from azr.data.guard import settle_probes
 from azr.data.sources import SHIPPED_PROBES
 from azr.errors import DataError
 from azr.evaluate.export import training_probes
 from azr.evaluate.suites import build_suite
+from azr.report.summary_reader import read_summary
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, write_json_atomic
 
@@ -90,6 +93,23 @@ def test_lost_probes_are_restored_from_the_same_file(begun: Begun, lost: str) ->
     assert "gone, and restored as" in settle_probes(begun.run, begun.data)
     assert [file.read_bytes() for file in probe_files_in(begun.run.probes)] == [before]
     assert frozen_hashes(begun.run.probes) == hashes and not settle_probes(begun.run, begun.data)
+
+
+def test_report_and_live_view_say_that_probes_are_gone_and_that_they_were_restored(
+    begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither said a word."""
+    monkeypatch.setattr(driver, "_run", lambda _: 0)
+    begun.run.metrics.touch()
+    assert not read_summary(begun.run.root).problems
+    shutil.rmtree(begun.run.probes)
+    [told] = read_summary(begun.run.root).problems
+    assert re.search(GONE, told)
+    begun.resume()
+    summary = read_summary(begun.run.root)
+    assert not summary.problems and "gone, and restored as" in summary.incidents[-1].cause
+    [line] = summary.faults
+    assert line.kind == "repair"
 
 
 @pytest.mark.parametrize("earlier", [False, True])
