@@ -18,11 +18,14 @@ from azr.campaign.control import recorded_driver
 from azr.errors import RunError
 from azr.run.protocol import DriverBeat, read_driver_beat, read_heartbeat, write_beat
 from azr.run.rundir import RunDir
+from azr.system.disks import share_without_locks
 from azr.system.processes import ProcessId, boot_id
 
 BEAT_INTERVAL_S = 5.0
 WATCHED_S = 15.0
 """Three beats."""
+SHOWN_LATE_S = 90.0
+"""As long may a share go on showing what was there before: NFS and its like for a minute, and a beat comes every few seconds."""
 CLOCKS_APART_S = 900.0
 """By so much the clocks of two machines may differ; an older beat is nobody's any more."""
 
@@ -88,7 +91,9 @@ def other_driver(run: RunDir, but: Collection[ProcessId] = ()) -> DriverBeat | N
 
 
 def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
-    """Of a run that was last driven on another machine, or before a restart, looks for ``WATCHED_S`` whether it still beats.
+    """Of a run that was last driven on another machine, or before a restart, looks for ``WATCHED_S`` whether it still beats; for longer
+    on a share that may show late what another machine writes. One that does so later than ``SHOWN_LATE_S`` cannot be told from one
+    on which nobody works: then the earlier driver ends as soon as it is shown the later one's beat (``other_driver``).
 
     Raises:
         RunError: it does.
@@ -98,13 +103,17 @@ def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
     before = read_driver_beat(run), read_heartbeat(run)
     if all(_is_old(beat.unix_s) for beat in before if beat):
         return
+    share = share_without_locks(run.root)
+    watched_s = _watch_s(run, share)
+    why = f" ({share} may show late what another machine writes)" if watched_s > WATCHED_S else ""
     say(
-        f"The run was last driven on another machine, or before a restart: is it still? Waiting {WATCHED_S:.0f} s."
+        f"The run was last driven on another machine, or before a restart: is it still? Waiting {watched_s:.0f} s{why}."
     )
     latest, late = [*before], set[int]()
-    until_s = time.monotonic() + WATCHED_S
+    until_s = time.monotonic() + watched_s
     while time.monotonic() < until_s:
         time.sleep(WATCHED_S / 30)
+        _watch_s(run, share)  # so that the share looks anew
         for which, beat in enumerate((read_driver_beat(run), read_heartbeat(run))):
             if beat is None or beat == latest[which]:
                 continue
@@ -115,7 +124,7 @@ def refuse_while_it_beats(run: RunDir, say: Callable[[str], object]) -> None:
                     "the same command again"
                 )
             # NFS may show only now what was written before we looked; one that lives writes again
-            latest[which], until_s = beat, time.monotonic() + WATCHED_S
+            latest[which], until_s = beat, time.monotonic() + _watch_s(run, share)
             late.add(which)
 
 
@@ -123,6 +132,22 @@ def _last_drivers(run: RunDir) -> list[ProcessId]:
     """Those that its state and its latest beat name."""
     beat = read_driver_beat(run)
     return [each for each in (recorded_driver(run), beat and beat.driver) if each]
+
+
+def _watch_s(run: RunDir, share: str) -> float:
+    """For how long no beat must come. On a share the longer, the younger the latest one is by the share's own clock, as this
+    machine is shown it. The file that is made and removed for it has many a share look into the folder anew."""
+    if not share:
+        return WATCHED_S
+    looking = run.root / f".looking.{os.getpid()}"
+    try:
+        looking.touch()
+        now_s = looking.stat().st_mtime
+        looking.unlink()
+        written_s = max(path.stat().st_mtime for path in (run.driver_beat, run.heartbeat) if path.exists())
+    except (OSError, ValueError):  # full, or no beat is there yet
+        return SHOWN_LATE_S
+    return min(SHOWN_LATE_S, max(WATCHED_S, SHOWN_LATE_S - (now_s - written_s)))
 
 
 def _is_old(unix_s: float) -> bool:

@@ -17,6 +17,11 @@ KERNEL = Path("/proc/sys/kernel/osrelease")
 _DRIVE = re.compile(r"/mnt/[a-z]")
 _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT)
 """What a drive that was unplugged, or a share whose server is gone, answers."""
+_OF_ONE_MACHINE = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs", "tmpfs", "ramfs", "overlay", "vfat",
+     "exfat", "ntfs3", "fuseblk", "hfsplus"}
+)  # fmt: skip
+"""Disks, and what lies in memory; others are shares, or not known here."""
 _NOT_ON_WINDOWS = frozenset('<>:"|?*\\')
 """What its file systems refuse in names, wherever they are mounted."""
 
@@ -85,6 +90,23 @@ def missing_disk(path: Path) -> str:
                 f"one in it: mkdir {place}/runs"
             )
     return ""
+
+
+def share_without_locks(path: Path) -> str:
+    """The kind of file system of ``path`` (``9p``, ``fuse.sshfs``) where another machine may write there and its locks are not known
+    to keep that one out; else empty."""
+    best, kind, options = -1, "", ""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        real = path.resolve()
+        for line in MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            fields = line.split()
+            place, after = Path(_plain(fields[4])), fields.index("-")
+            if len(place.parts) >= best and real.is_relative_to(
+                place
+            ):  # of two at one place the later one hides the other
+                best, kind, options = len(place.parts), fields[after + 1], fields[after + 3]
+    locks = kind.startswith("nfs") and "local_lock=none" in options.split(",")
+    return "" if kind in _OF_ONE_MACHINE or locks else kind
 
 
 def _awaited() -> dict[str, str]:

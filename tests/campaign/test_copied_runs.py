@@ -364,6 +364,38 @@ def test_a_run_that_beats_on_another_machine_is_not_taken_over(
     assert len(said) == (boot != "" and age_s < 900)
 
 
+def test_a_share_that_shows_beats_late_is_watched_for_longer(
+    one: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """15 s without a new beat were taken for an end, though NFS without locks may go on showing the old one for a minute."""
+    monkeypatch.setattr(driver_beats, "WATCHED_S", 0.1)
+    monkeypatch.setattr(driver_beats, "SHOWN_LATE_S", 3.0)
+    monkeypatch.setattr(driver_beats, "share_without_locks", lambda _: "nfs4")
+    one.root.mkdir(exist_ok=True)
+    driver = ProcessId(2**22 + 1, 1, "other")
+    write_state_file(one.state, CampaignState(state=State.TRAIN, run_id="x", driver=driver))
+    beat = DriverBeat(time.time(), driver)
+    write_beat(one, beat)
+    said: list[str] = []
+
+    def show_late() -> None:
+        for sequence in (1, 2):
+            time.sleep(0.4)
+            write_beat(one, replace(beat, sequence=sequence))
+
+    late = threading.Thread(target=show_late)
+    late.start()
+    with pytest.raises(RunError, match="works on another machine"):
+        refuse_while_it_beats(one, said.append)
+    late.join()
+    assert said[0].endswith("Waiting 3 s (nfs4 may show late what another machine writes).")
+    ended_s = time.time() - 5
+    os.utime(one.driver_beat, (ended_s, ended_s))
+    refuse_while_it_beats(one, said.append)
+    assert said[1].endswith("Waiting 0 s."), "a run that ended some time ago goes on as soon as on a disk"
+    assert not list(one.root.glob(".looking*"))
+
+
 def test_a_driver_beats_while_it_merges_and_ends_where_another_one_has_begun(one: RunDir) -> None:
     """It looks whether the run beats elsewhere, itself beats from then on, and after a sleep of its machine sees that the
     run went on without it: two drivers undid each other's work."""

@@ -8,7 +8,7 @@ import pytest
 
 from azr import cli
 from azr.system import disks
-from azr.system.disks import missing_disk
+from azr.system.disks import missing_disk, share_without_locks
 
 MOUNTED = "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
 
@@ -71,7 +71,29 @@ def test_drives_of_windows_that_are_not_there(disk: Path, monkeypatch: pytest.Mo
     assert "the place of a drive of Windows" in missing_disk(disk.parent / "d" / "runs")
 
 
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("/ rw - ext4 /dev/sdb1 rw", ""),
+        ("/ rw - nfs4 host:/x rw,vers=4.2,local_lock=none,addr=10.0.0.1", ""),
+        ("/ rw - nfs host:/x rw,nolock,local_lock=all,addr=10.0.0.1", "nfs"),
+        ("/ rw shared:7 master:2 - fuse.sshfs me@host: rw", "fuse.sshfs"),
+        ("/ rw - 9p C: rw", "9p"),
+    ],
+)
+def test_shares_whose_locks_may_hold_on_one_machine_alone(disk: Path, line: str, kind: str) -> None:
+    root, (_, options) = f"20 1 8:2 / {disk.anchor} rw - ext4 /dev/sda1 rw\n", line.split(" ", 1)
+    place = str(disk).replace(" ", r"\040")
+    disks.MOUNTS.write_text(f"{root}31 20 0:5 / {place} {options}\n{MOUNTED}")
+    assert share_without_locks(disk / "runs" / "x") == kind
+    assert share_without_locks(disk.parent / f"{disk.name} 2") == "", "a name that begins alike"
+    disks.MOUNTS.write_text(
+        f"31 20 0:5 / {place} {options}\n32 31 8:3 / {place} rw - ext4 /dev/sdc1 rw\n{root}"
+    )
+    assert share_without_locks(disk / "runs") == "", "another disk was mounted over it"
+
+
 def test_without_these_files_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FSTAB", "MOUNTS", "KERNEL"):
         monkeypatch.setattr(disks, name, tmp_path / "none")
-    assert missing_disk(tmp_path / "runs") == ""
+    assert missing_disk(tmp_path / "runs") == share_without_locks(tmp_path / "runs") == ""
