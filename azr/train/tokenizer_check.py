@@ -9,6 +9,7 @@ tokens than its own, and silently scores a fraction of what it can.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,8 @@ _REMEDIES: tuple[dict[str, str | None], ...] = (
     {SETTINGS: None, CONFIG: GENERIC},  # where the family's class is taken whatever SETTINGS names
 )
 """What ``tokenizer_class`` has to be in which file (None: not there) for tokenizer.json to be used as it is."""
+_MAY_HAVE_DROPOUT = re.compile(rb'"dropout"\s*:\s*[0-9]')
+"""Of BPE; or a word of the vocabulary."""
 _DIFFERS, _CHILD_LIMIT_S = 3, 120.0
 
 
@@ -49,15 +52,15 @@ def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> Non
             tokenizer cannot be read.
     """
     raw, loaded = _tokenizers(folder, trust_remote_code)
+    _refuse_chance(folder, loaded)
     text = _difference(raw, loaded)
     if text is None:
         _require_text_back(folder, loaded)
         return
     remedy = next((one for one in _REMEDIES if _mends(one, folder, trust_remote_code)), None)
-    copy = "in a copy of the folder, " if "snapshots" in folder.parts else ""  # the hub's cache
     todo = "use the tokenizer's files from the model that this one was made from"
     if remedy:
-        todo = f"{copy}{_as_instruction(remedy)}"
+        todo = f"{_in_a_copy(folder)}{_as_instruction(remedy)}"
     raise ModelError(
         f"{folder}: transformers does not read tokenizer.json as it is written (for example {text!r}), so the model would be given "
         f"other tokens than those it was trained with; {todo}"
@@ -104,11 +107,28 @@ def require_same_tokens_early(folder: Path, *, trust_remote_code: bool = False) 
 
 def _is_taken_as_it_is(folder: Path) -> bool:
     settings = read_json_file(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    file = folder / "tokenizer.json"
     return (
-        (folder / "tokenizer.json").is_file()
+        file.is_file()
+        and not _MAY_HAVE_DROPOUT.search(file.read_bytes())
         and settings.get("tokenizer_class") is None
         and read_json_file(folder / CONFIG).get("tokenizer_class") == GENERIC
     )
+
+
+def _refuse_chance(folder: Path, tokenizer: Any) -> None:
+    """Raises: ModelError: the same text is split otherwise each time, as is meant for training from scratch alone."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    dropout = getattr(getattr(backend, "model", None), "dropout", None)
+    if dropout:
+        raise ModelError(
+            f'{folder}: tokenizer.json has "dropout": {dropout:g}, so it splits the same text by chance, otherwise each time, and engine '
+            f'and trainer would see different tokens; {_in_a_copy(folder)}write "dropout": null there: a model is meant to be used without'
+        )
+
+
+def _in_a_copy(folder: Path) -> str:
+    return "in a copy of the folder, " if "snapshots" in folder.parts else ""  # the hub's cache
 
 
 def _require_text_back(folder: Path, tokenizer: Any) -> None:
@@ -140,6 +160,8 @@ def _tokenizers(folder: Path, trust_remote_code: bool) -> tuple[Any, Any]:
             raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the library raises nothing narrower
             raise ModelError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
+        if hasattr(raw.model, "dropout"):
+            raw.model.dropout = None  # where transformers keeps it, that is refused
         raw.no_padding()
         raw.no_truncation()
     try:

@@ -235,6 +235,23 @@ def test_blanks_at_the_ends_are_no_loss(tmp_path: Path, normalizer: Any) -> None
     require_same_tokens(tmp_path)
 
 
+def test_one_that_splits_by_chance_is_refused(tmp_path: Path) -> None:
+    """The advice was to take the tokenizer's files from the model that this one was made from, or a class to write."""
+    folder = tmp_path / "snapshots" / "model"
+    shutil.copytree(TINY, folder)
+    values = json.loads((folder / "tokenizer.json").read_text())
+    for dropout in (0.1, 0.0):
+        values["model"]["dropout"] = dropout
+        (folder / "tokenizer.json").write_text(json.dumps(values))
+        for check in (require_same_tokens, require_same_tokens_early) if dropout else ():
+            with pytest.raises(
+                ModelError,
+                match=r'has "dropout": 0\.1, .* in a copy of the folder, write "dropout": null there',
+            ):
+                check(folder)
+    require_same_tokens(folder)
+
+
 def test_a_run_does_not_begin_with_one(resaved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["recipe=cpu_tiny", f"model.path={resaved}", "name=x", f"runs_dir={resaved.parent}"]
     assert run_command("preflight", settings) == 2
