@@ -61,6 +61,7 @@ class Deadlines:
         self._started_s = self._seen_s = self._checked_s = now_s
         self._beat: Heartbeat | None = None
         self._step_since_s: float | None = None
+        self._part_since_s = now_s
         self._save_since_s: float | None = None
         self._saved_in_step_s = 0.0
         self._steps_done = 0
@@ -84,6 +85,12 @@ class Deadlines:
                 return
             self.measured.append(("start", now_s - self._started_s))
             self._step_since_s = now_s
+
+        if before is not None and beat.phase_since_unix_s != before.phase_since_unix_s:
+            if beat.phase is before.phase is Phase.VALIDATE:
+                # however many parts an evaluation has, each is measured by itself, and the last one as a part of the step
+                self._step_since_s += now_s - self._part_since_s
+            self._part_since_s = now_s
 
         if before is not None and beat.step > before.step:
             # A save inside or after the step is measured by itself; otherwise every saving step would look
@@ -138,6 +145,7 @@ class Deadlines:
 
     def _shift(self, gap_s: float) -> None:
         self._started_s += gap_s
+        self._part_since_s += gap_s
         self._seen_s += gap_s
         if self._step_since_s is not None:
             self._step_since_s += gap_s

@@ -23,6 +23,7 @@ from azr.campaign.identity_check import settle_identity
 from azr.campaign.known_probes import tell_known_probes
 from azr.campaign.lost_files import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts, default_parts
+from azr.campaign.proportions import beyond_the_end, evaluation_cost
 from azr.campaign.recovery import open_campaign
 from azr.campaign.retention import make_room
 from azr.campaign.sentences import say_the_end
@@ -92,6 +93,8 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                 if restored:
                     ctx.incident("repair", restored)
                 tell_changes(ctx, changed)
+                for sentence in beyond_the_end(config):
+                    ctx.say(f"{sentence}.")
                 status = _run(ctx)
             say_the_end(run, ctx.state)
             return EXIT_INTERRUPTED if signals.asked == "SIGINT" and status == EXIT_DONE else status
@@ -218,6 +221,8 @@ def _consolidate(ctx: Context) -> None:
     report = ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.CONSOLIDATE)
     ctx.say(f"Cycle {ctx.state.cycle} starts from {report.sentence}.")
+    if ctx.state.cycle == 1 and (cost := evaluation_cost(ctx.run, ctx.config)):
+        ctx.say(f"{cost}.")
     tell_known_probes(ctx)  # not before: after a failed consolidation, the probe files may be others
     first = ctx.state.step + 1
     last = first + ctx.campaign.steps_per_cycle - 1

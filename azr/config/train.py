@@ -124,7 +124,7 @@ class TrainConfig(Section, place="train"):
     learning_rate: PositiveFloat = 1e-6
     """Learning rate of AdamW; constant unless ``decay_steps`` is set."""
     warmup_steps: NonNegativeInt = 0
-    """Steps over which the learning rate rises from 0."""
+    """Steps over which the learning rate rises from 0. As many as the run has, or more, and it never reaches its value."""
     decay_steps: NonNegativeInt = 0
     """Steps of the run over which the learning rate falls along a cosine to a tenth, where it stays; 0 keeps
     it constant."""
@@ -193,10 +193,10 @@ class TrainConfig(Section, place="train"):
     probe_tasks: NonNegativeInt = 120
     """Probe tasks answered (greedy) at each evaluation. A run asks those of its first evaluation to its end; 0
     leaves them out."""
-    verdict_samples: NonNegativeInt = 2
+    verdict_samples: Annotated[int, Ge(0), Le(256)] = 2
     """Answers at temperature 1 to every frozen probe task before the first step and after the last one of
     each cycle. The report's verdict compares the two, task by task (docs/report.md); 0: it compares the
-    greedy evaluations."""
+    greedy evaluations. More than a few add time and little certainty: the tasks differ more than their answers."""
     verdict_probes: str = ""
     """Probe file (name without its ending) whose tasks decide the verdict; the others are reported beside it.
     If empty, or if ``data.probe_files`` has no such file, all files together decide."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,10 @@ from azr.train.step import Clock, StepBackend, train_step
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "trainer_state.json"
+
+
+ASKED_AT_ONCE = 1200
+"""Answers: two to each shipped probe task."""
 
 
 class TrainingBackend(StepBackend, Protocol):
@@ -226,9 +231,14 @@ class Attempt:
 
     # ---------------------------------------------------------------- evaluation
 
-    def _solve(self, rows: Sequence[PromptRow], *, greedy: bool) -> list[SolveOutcome]:
-        played = self.backend.play(rows, greedy=greedy)
-        return [outcome for outcome in played if isinstance(outcome, SolveOutcome)]
+    def _solve(self, rows: Iterable[PromptRow], *, greedy: bool) -> Iterator[SolveOutcome]:
+        """In parts, each of which is a phase of its own to the driver: no limit of time, and no memory, depends on how many
+        there are."""
+        waiting = iter(rows)
+        while part := list(islice(waiting, ASKED_AT_ONCE)):
+            self.link.phase(Phase.VALIDATE)
+            played = self.backend.play(part, greedy=greedy)
+            yield from (outcome for outcome in played if isinstance(outcome, SolveOutcome))
 
     def _evaluate_probes(self, step: int) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
@@ -237,7 +247,7 @@ class Attempt:
         rows = first_probe_rows(self.run.probes, kept, limit, config.selfplay, fits)
         if not rows:
             return {}
-        solved = self._solve(rows, greedy=True)
+        solved = list(self._solve(rows, greedy=True))
         self._keep_probe_answers(step, solved, rows)
         return probe_metrics(solved) | change_since_first(kept, solved)
 
@@ -250,10 +260,10 @@ class Attempt:
         kept = self.run.first_verdict_scores
         first = None if before else first_scores(kept)
         if first:  # a longer prompt limit lets in tasks that cannot be compared
-            rows = [row for row in rows if row.row_id.rsplit("/", 1)[0] in first]
-        if not rows:
-            return {}
+            rows = (row for row in rows if row.row_id.rsplit("/", 1)[0] in first)
         scores = verdict_scores(self._solve(rows, greedy=False))
+        if not scores:
+            return {}
         if before:
             write_json_atomic(kept, {"samples": self.config.train.verdict_samples, "scores": scores})
         return verdict_metrics(scores, first)

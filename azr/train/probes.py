@@ -7,7 +7,7 @@ import math
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,13 +136,14 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
 
 def verdict_rows(
     folder: Path, samples: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]
-) -> list[PromptRow]:
+) -> Iterator[PromptRow]:
     """Every probe task ``samples`` times; a row's id is that of ``probe_rows`` and the number of the sample."""
-    rows = probe_rows(folder, EVERY_TASK, config, fits)
-    return [replace(row, row_id=f"{row.row_id}/{sample}") for row in rows for sample in range(samples)]
+    for row in probe_rows(folder, EVERY_TASK, config, fits):
+        for sample in range(samples):
+            yield replace(row, row_id=f"{row.row_id}/{sample}")
 
 
-def verdict_scores(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
+def verdict_scores(outcomes: Iterable[SolveOutcome]) -> dict[str, float]:
     """Share of right answers by task (``probe/FILE/NUMBER``)."""
     scores: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:

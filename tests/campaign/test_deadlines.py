@@ -110,6 +110,19 @@ def test_a_slow_save_does_not_count_as_a_slow_step() -> None:
     assert "Step 2 took" in clock.run(400, 340)
 
 
+def test_each_part_of_a_long_evaluation_is_measured_by_itself() -> None:
+    clock = Clock(WaitLimits(heartbeat_s=60, start_s=500, step_s=100, save_s=300))
+    clock.at(0, Phase.GENERATE)
+    clock.at(10, Phase.GENERATE, step=1)
+    clock.run(59, 10)
+    for part in range(1, 10):
+        clock.beat = replace(clock.beat, phase_since_unix_s=part)
+        assert clock.at(60 * part, Phase.VALIDATE) == clock.run(60 * part + 49, 60 * part) == ""
+    clock.at(599, Phase.GENERATE, step=2)
+    assert dict(clock.deadlines.take_measured())["step"] == 50 + 59, "what was before, and the last part"
+    assert "Step 3 took" in clock.run(800, 599)
+
+
 @pytest.mark.parametrize("gap_s", [31.0, 3600.0, 86400.0])
 def test_time_in_which_the_driver_itself_did_not_run_is_nobodys_fault(gap_s: float) -> None:
     clock = Clock(WaitLimits(heartbeat_s=60, start_s=500, step_s=100, save_s=300))

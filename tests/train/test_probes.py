@@ -163,7 +163,7 @@ def test_the_change_is_paired_by_task(tmp_path: Path) -> None:
 def test_the_verdict_asks_every_task_and_pairs_it(tmp_path: Path) -> None:
     for name in ("azr_tiny_heldout", "azr_tiny_train_families"):
         (tmp_path / f"{name}.jsonl").write_bytes((PROBES / f"{name}.jsonl").read_bytes())
-    rows = verdict_rows(tmp_path, 2, CONFIG, lambda _: True)
+    rows = list(verdict_rows(tmp_path, 2, CONFIG, lambda _: True))
     assert len(rows) == len({row.row_id for row in rows}) == 2 * (400 + 200)
 
     def scores(right) -> dict[str, float]:
