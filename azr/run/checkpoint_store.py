@@ -28,6 +28,7 @@ from azr.run.checkpoints import (
     Checkpoint,
     checkpoint_problems,
     list_checkpoints,
+    origin_of,
     read_checkpoint,
     step_folders,
     step_of,
@@ -90,7 +91,8 @@ def publish_checkpoint(
         files.pop(MANIFEST, None)
         if not files:
             raise CheckpointError(f"{staging} is empty: the trainer saved nothing for step {step}")
-        manifest = {"format": FORMAT, "step": step, "unix_s": time.time(), "info": info or {}, "files": files}
+        info = {**(info or {}), **origin_of(run)}
+        manifest = {"format": FORMAT, "step": step, "unix_s": time.time(), "info": info, "files": files}
         manifest["total_bytes"] = sum(entry["bytes"] for entry in files.values())
         write_json_atomic(staging / MANIFEST, manifest | {"checksum": json_hash(manifest)})
         for folder in sorted({path.parent for path in _files_in(staging)}):
@@ -127,7 +129,7 @@ def repair_checkpoints(run: RunDir) -> list[str]:
             newest = step_of(path)
         if problems:
             _put_aside(path, "damaged-")
-            sentences.append(f"Set {path.name} aside as damaged: {problems[0]}.")
+            sentences.append(f"Set {path.name} aside, which cannot be used: {problems[0]}.")
     latest = _read_latest(run)
     if latest != newest:
         _write_latest(run, newest)

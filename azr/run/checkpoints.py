@@ -188,8 +188,16 @@ def damaged_checkpoints(run: RunDir, *, after: int = -1, hashes: bool = True) ->
     sentences = []
     for path in step_folders(run):
         if step_of(path) > after and (problems := checkpoint_problems(path, hashes=hashes)):
-            sentences.append(f"{path.name} is damaged and was passed over: {problems[0]}.")
+            sentences.append(f"{path.name} cannot be used and was passed over: {problems[0]}.")
     return sentences
+
+
+def origin_of(run: RunDir) -> dict[str, str]:
+    """What tells the checkpoints of a run, its copies included, from any other run's; empty where that is not recorded."""
+    with contextlib.suppress(DataError, AttributeError):
+        if origin := read_json(run.identity).get("origin"):
+            return {"origin": str(origin), "run": run.root.name}
+    return {}
 
 
 def step_folders(run: RunDir) -> list[Path]:
@@ -213,6 +221,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         for name in manifest["files"]:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise CheckpointError(f"{path / MANIFEST} names a file outside its folder: {name}")
+        saved_by, own = manifest["info"], origin_of(RunDir(path.parent.parent))
+        if own and saved_by.get("origin", own["origin"]) != own["origin"]:
+            raise CheckpointError(
+                f"{path} was saved by another run ({saved_by.get('run')}), and no figure of this one is of it. To begin from its model: "
+                f"azr export {saved_by.get('run')} --step {manifest['step']}, then model.path= that folder, and another name="
+            )
     except (DataError, OSError) as error:
         raise CheckpointError(str(error)) from error
     except (KeyError, TypeError, AttributeError) as error:

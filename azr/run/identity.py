@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import operator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 from azr.config import Config
 from azr.errors import DataError, ModelError, RunError
 from azr.models.exported import copy_records, earlier_runs
 from azr.models.model_hash import ModelHash, hash_model
+from azr.run.checkpoints import list_checkpoints
 from azr.run.records import from_json
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, write_json_atomic
@@ -46,6 +48,8 @@ class RunIdentity:
     """The checkpoints' buffers continue its random streams."""
     tensors_hash: str = ""
     """As ``model_hash``, however the weights are cut into files; empty in records of earlier versions."""
+    origin: str = ""
+    """The run's own word, which its checkpoints repeat; made when this is first written."""
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
@@ -129,6 +133,11 @@ def write_identity(run: RunDir, identity: RunIdentity, folder: Path) -> None:
         folder: where that model is now; its place at the run's first start may hold another one by now.
     """
     copy_records(folder, run.base_model)
+    if not identity.origin:
+        saved = [checkpoint.info.get("origin") for checkpoint in list_checkpoints(run)]
+        identity = replace(
+            identity, origin=next((word for word in reversed(saved) if word), uuid4().hex[:16])
+        )
     write_json_atomic(run.identity, {"format": FORMAT, **asdict(identity)})
 
 

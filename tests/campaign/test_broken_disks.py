@@ -192,7 +192,7 @@ def test_a_bit_flipped_checkpoint_is_set_aside_and_the_one_before_is_used(midway
     assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
     repairs = " ".join(item.cause for item in read_incidents(run))
     assert (
-        f"Set {newest.path.name} aside as damaged" in repairs
+        f"Set {newest.path.name} aside, which cannot be used" in repairs
         and "not the content that its manifest records" in repairs
     )
     assert re.search(rf"Steps? {older.step + 1} (was|to)", repairs)

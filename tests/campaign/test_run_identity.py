@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,9 @@ from azr.models import model_hash
 from azr.models.exported import earlier_runs, trained_in_another_frame
 from azr.models.model_hash import hash_model
 from azr.report.versions import collect_versions, write_versions
-from azr.run.checkpoint_store import publish_checkpoint, staging_dir
-from azr.run.identity import base_records, copy_identity, read_identity
+from azr.run.checkpoint_store import publish_checkpoint, repair_checkpoints, staging_dir
+from azr.run.checkpoints import damaged_checkpoints, list_checkpoints
+from azr.run.identity import base_records, copy_identity, read_identity, write_identity
 from azr.run.rundir import RunDir
 from azr.system.hardware import Gpu, Machine
 from azr.train.base_model import base_folder, require_base_unchanged
@@ -135,6 +137,38 @@ def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pyt
     as_bin = hash_model(path.parent).model
     other.write_bytes(bytes(len(whole)))
     assert hash_model(path.parent).model != as_bin
+
+
+def test_a_checkpoint_of_another_run_is_not_used(run: RunDir) -> None:
+    """Copied beside the run's own as the newest, it was gone on from and measured as this run's, without a word."""
+    other, copy = RunDir(run.root.parent / "other"), RunDir(run.root.parent / "copy")
+    for one in (run, other):
+        begin(one)
+        for step in (2, 4) if one == other else (2,):
+            staging = staging_dir(one, step)
+            (staging / "weights").write_text(f"{one.root.name} {step}")
+            publish_checkpoint(one, step, staging, {"cycle": 1})
+    shutil.copytree(other.checkpoint(4), run.checkpoint(4))
+    assert [checkpoint.step for checkpoint in list_checkpoints(run)] == [2]
+    [told] = damaged_checkpoints(run)
+    assert re.search(
+        r"step_00000004 cannot be used .* saved by another run \(other\).* azr export other --step 4, then",
+        told,
+    )
+    assert (
+        "Set step_00000004 aside" in " ".join(repair_checkpoints(run))
+        and (run.checkpoints / "damaged-step_00000004").is_dir()
+    )
+
+    shutil.copytree(other.root, copy.root)
+    assert [checkpoint.step for checkpoint in list_checkpoints(copy)] == [2, 4], (
+        "a copy goes on from what it holds"
+    )
+    copy.identity.unlink()
+    identity = read_identity(other)
+    assert identity is not None
+    write_identity(copy, replace(identity, origin=""), TINY)
+    assert read_identity(copy) == identity, "a record that is made anew takes the word of its checkpoints"
 
 
 # Starts that differ

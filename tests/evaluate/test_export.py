@@ -586,10 +586,10 @@ def test_a_damaged_checkpoint_is_not_passed_over_in_silence(
     assert find_checkpoint(run, "latest").step == 3
     assert not capsys.readouterr().err
     assert find_checkpoint(run, "best").step == 2
-    assert "step_00000001 is damaged and was passed over: " in capsys.readouterr().err
+    assert "step_00000001 cannot be used and was passed over: " in capsys.readouterr().err
     (run.checkpoint(3) / "manifest.json").write_bytes(b"")
     assert find_checkpoint(run, "latest").step == 2
-    assert "step_00000003 is damaged and was passed over: " in capsys.readouterr().err
+    assert "step_00000003 cannot be used and was passed over: " in capsys.readouterr().err
 
 
 def test_the_probe_tasks_are_the_trainer_s_own(run: RunDir, tmp_path: Path) -> None:

@@ -175,10 +175,10 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(packed: Any, tm
         file.write(" ")
     said: list[str] = []
     pack_run(run.root, tmp_path / "a.zip", PackOptions(), said.append)
-    assert said[0].startswith("step_00000004 is damaged and was passed over: "), said
+    assert said[0].startswith("step_00000004 cannot be used and was passed over: "), said
     assert [item.step for item in list_checkpoints(unpack_run(tmp_path / "a.zip", tmp_path / "there"))] == [2]
     (run.checkpoint(2) / "trainer_state.json").unlink()
-    with pytest.raises(RunError, match=r"no sound checkpoint to resume from: step_00000004 is damaged"):
+    with pytest.raises(RunError, match=r"no sound checkpoint to resume from: step_00000004 cannot be used"):
         pack_run(run.root, tmp_path / "b.zip", PackOptions())
     shutil.rmtree(run.checkpoints)
     with pytest.raises(RunError, match="holds no checkpoint, although it has saved step 4"):
