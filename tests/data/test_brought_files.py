@@ -30,7 +30,8 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.data.check import passed_over, require_readable
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.contamination import evaluation_items
-from azr.data.guard import prepare_probes, probe_files_in, probe_tasks, twofold_rows
+from azr.data.frozen import probe_files_in
+from azr.data.guard import prepare_probes, probe_tasks, twofold_rows
 from azr.data.manifest import load_pool
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of

@@ -24,7 +24,8 @@ from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
 from azr.data.consolidate import consolidate, merge_shard
-from azr.data.guard import check_evaluation_files, probe_files_in
+from azr.data.frozen import probe_files_in
+from azr.data.guard import check_evaluation_files
 from azr.data.manifest import load_pool, read_manifest
 from azr.data.phases import with_lines
 from azr.data.reexecute import RerunStore
