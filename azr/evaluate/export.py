@@ -246,9 +246,12 @@ def compare_with_record(
     measured = {"accuracy": now.value, "tasks": float(now.n)}
     before = recorded.get(names.PROBE_ALL)
     if before is None or since or recorded.get(names.PROBE_COUNT) != now.n:
-        asked = recorded.get(names.PROBE_COUNT, 0)
-        why = "recorded none" if before is None else f"recorded one on {counted(int(asked), 'task')}"
-        why = f"recorded {before:.1%}, but asked otherwise ({since})" if before is not None and since else why
+        if before is None:
+            why = "recorded none"
+        elif since:
+            why = f"recorded {before:.1%}, but asked otherwise ({since})"
+        else:
+            why = f"recorded one on {counted(int(recorded.get(names.PROBE_COUNT, 0)), 'task')}"
         say(
             f"probe score {now.value:.1%} on {counted(now.n, 'task')}; the trainer {why} at step {step}, "
             "so there is nothing to compare it with"

@@ -249,14 +249,11 @@ def stacked_chart(
     """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per x."""
     if not len(x_values) or not layers:
         return _wrap("", title, None)
-    total = np.sum([layer.values for layer in layers], axis=0)
-    low_x, high_x = float(x_values[0]), float(x_values[-1])
     if len(x_values) == 1:
-        x_values = np.array([low_x - 0.5, low_x + 0.5])
+        x_values = x_values[0] + np.array([-0.5, 0.5])
         layers = [Layer(layer.label, np.repeat(layer.values, 2), layer.colour) for layer in layers]
-        total = np.repeat(total, 2)
-        low_x, high_x = float(x_values[0]), float(x_values[-1])
-    x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
+    total = np.sum([layer.values for layer in layers], axis=0)
+    x = Scale(float(x_values[0]), float(x_values[-1]), LEFT, WIDTH - RIGHT)
     high = float(total.max()) * 1.06 or 1.0
     y = Scale(0.0, high, HEIGHT - BOTTOM, TOP)
     xs = x(x_values)
