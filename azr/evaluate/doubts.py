@@ -104,8 +104,10 @@ def picking_runs(sources: Sequence[ModelSource]) -> tuple[set[RunDir], list[str]
 
 def picked_items(suite: Suite, runs: Iterable[RunDir]) -> set[str]:
     """The items of a suite of tasks, from whatever file, by whose scores one of several checkpoints was picked as a run's best."""
+    if not isinstance(suite, TaskSuite):
+        return set()
     asked_ids: set[str] = set()
-    for run in runs if isinstance(suite, TaskSuite) else ():
+    for run in runs:
         metric = read_config(run.config).campaign.best_metric if run.config.is_file() else PROBE_ALL
         scored = {record.step for record in read_metrics(run) if record.step and metric in record.values}
         asked = first_scores(run.first_probe_scores) if metric.startswith(PROBE_PREFIX) else None
@@ -114,8 +116,7 @@ def picked_items(suite: Suite, runs: Iterable[RunDir]) -> set[str]:
                 for number, record in enumerate(read_jsonl(file)):
                     if f"{ROW_PREFIX}/{file.stem}/{number}" in asked:
                         asked_ids.add(Task.from_json(record).task_id)
-    tasks = suite.tasks.items() if isinstance(suite, TaskSuite) else ()
-    return {item_id for item_id, task in tasks if task.task_id in asked_ids}
+    return {item_id for item_id, task in suite.tasks.items() if task.task_id in asked_ids}
 
 
 def trained_elsewhere(sources: Sequence[ModelSource]) -> tuple[frozenset[str], list[str]]:

@@ -169,32 +169,28 @@ def _run_child(file: Path, job: EngineJob, log: Path, line: ProgressLine) -> tup
         its exit status, and why it gave up if it said so.
     """
     ours, theirs = os.pipe()
-    process: subprocess.Popen[bytes] | None = None
     watch = _EngineWatch(job, line)
-    try:
-        command = [sys.executable, "-m", "azr.evaluate.engine_process", str(file), str(theirs)]
-        with open(log, "wb") as said:
-            process = subprocess.Popen(
-                command,
-                cwd=PROJECT,
-                env={**os.environ, "PYTHONPATH": python_path()},
-                start_new_session=True,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs,),
-            )
-        os.close(theirs)
-        theirs = -1
+    command = [sys.executable, "-m", "azr.evaluate.engine_process", str(file), str(theirs)]
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, ours)
+        try:
+            with open(log, "wb") as said:
+                process = subprocess.Popen(
+                    command,
+                    cwd=PROJECT,
+                    env={**os.environ, "PYTHONPATH": python_path()},
+                    start_new_session=True,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(theirs,),
+                )
+        finally:
+            os.close(theirs)
+        held.callback(_end_group, process)
+        held.callback(line.clear)
         status = watch.follow(process, ours)
         watch.show(last=status == 0)
         return status, watch.reason
-    finally:
-        line.clear()
-        for descriptor in (ours, theirs):
-            if descriptor >= 0:
-                os.close(descriptor)
-        if process is not None:
-            _end_group(process)
 
 
 class _EngineWatch:
