@@ -14,6 +14,7 @@ from tqdm.asyncio import tqdm
 from azr.evaluate.answers import Answer
 from azr.evaluate.items import Item, Rating, Suite
 from azr.evaluate.statistics import ScoreEstimate, pass_at_k, share_or_mean
+from azr.evaluate.verdict import STRICT
 from azr.sandbox import Sandbox
 
 TOO_LONG = Rating(0.0, "prompt_too_long", False, "")
@@ -75,7 +76,7 @@ class Scores:
     @property
     def way(self) -> str:
         """The style, and for the frame that its answers are read strictly, where they are read leniently too."""
-        return "frame, strict" if self.lenient else self.style
+        return STRICT if self.lenient else self.style
 
 
 def judge_all(
