@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -205,43 +206,29 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _gaps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
+def _gaps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> Iterator[str]:
     """What the run's records lack, in sentences, since figures leave it out: steps that are in no metrics, shards that are
-    gone, probe files that are gone or changed, and probe tasks that were never asked."""
-    told = [*_missing_steps(run, table, state), *_missing_shards(run, table), *_unasked_probes(table)]
-    try:
-        probe_files_in(run.probes)
-    except DataError as error:
-        told.append(f"{error}")
-    return told
-
-
-def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
-    """A sentence where steps were trained of which the metrics say nothing: every figure then leaves them out."""
+    gone, probe tasks that were never asked, and probe files that are gone or changed."""
     trained = max(table.last_step, state.step if state is not None else 0)
-    missing = trained - table.trained
-    if missing <= 0:
-        return []
-    return [
-        f"{run.metrics.name} lacks {missing} of the {trained} trained steps (damaged or removed), and all figures leave them out"
-    ]
+    if (missing := trained - table.trained) > 0:
+        yield f"{run.metrics.name} lacks {missing} of the {trained} trained steps (damaged or removed), and all figures leave them out"
 
-
-def _missing_shards(run: RunDir, table: MetricsTable) -> list[str]:
-    """A sentence for each cycle that accepted tasks and whose shard is gone: the figures of tasks leave them out."""
     accepted: Counter[int] = Counter()
     for cycle, count in zip(table.cycles.tolist(), table.column(names.ACCEPTED).tolist(), strict=True):
         accepted[cycle] += int(count) if count > 0 else 0
-    return [
-        f"{run.shard(cycle).relative_to(run.root)} is gone: {counted(count, 'task')} that cycle {cycle} accepted "
-        f"{'is' if count == 1 else 'are'} in no figure "
-        "of proposed tasks; the pool keeps those that it had taken"
-        for cycle, count in sorted(accepted.items())
-        if count and not run.shard(cycle).exists()
-    ]
+    for cycle, count in sorted(accepted.items()):
+        if count and not run.shard(cycle).exists():
+            shard = run.shard(cycle).relative_to(run.root)
+            yield (
+                f"{shard} is gone: {counted(count, 'task')} that cycle {cycle} accepted {'is' if count == 1 else 'are'} in no figure "
+                "of proposed tasks; the pool keeps those that it had taken"
+            )
 
+    if table.has(names.PROBES_TOO_LONG):
+        tasks = counted(int(table.last(names.PROBES_TOO_LONG) or 0), "frozen probe task")
+        yield f"{tasks} did not fit rollout.max_prompt_tokens when the run began, and no accuracy counts them"
 
-def _unasked_probes(table: MetricsTable) -> list[str]:
-    tasks = counted(int(table.last(names.PROBES_TOO_LONG) or 0), "frozen probe task")
-    told = f"{tasks} did not fit rollout.max_prompt_tokens when the run began, and no accuracy counts them"
-    return [told] if table.has(names.PROBES_TOO_LONG) else []
+    try:
+        probe_files_in(run.probes)
+    except DataError as error:
+        yield f"{error}"
