@@ -72,12 +72,10 @@ def as_csv(tables: Mapping[str, MetricsTable], names: list[str]) -> str:
 
 def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -> bytes:
     os.environ.pop("MPLBACKEND", None)  # a notebook's own, which matplotlib refuses outside of it
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
     lines = [(run, name) for run, table in tables.items() for name in names if table.has(name)]
     for number, (run, name) in enumerate(lines):
         color, second = f"C{number}", number >= 10  # matplotlib begins again with its ten colours
@@ -95,7 +93,6 @@ def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -
     axes.grid(alpha=0.25)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=130, format="png")
-    plt.close(figure)
     return buffer.getvalue()
 
 

@@ -242,12 +242,10 @@ def probe_points(metrics: Path) -> list[tuple[int, float]]:
 def plot(cells: Sequence[Cell], path: Path) -> None:
     """Left: greedy probe accuracy over the steps of every run, from its metrics. Right: gain of each arm,
     with intervals."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for color, arm in enumerate(ARMS):
         label = arm
         for seed in sorted({cell.seed for cell in cells if cell.arm == arm}):
@@ -276,7 +274,6 @@ def plot(cells: Sequence[Cell], path: Path) -> None:
     right.set(xlabel="change in accuracy, points (sampled, 95 % interval over tasks)", title="After - before")
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=130, format="png")
-    plt.close(figure)
     write_bytes_atomic(path, buffer.getvalue())
 
 

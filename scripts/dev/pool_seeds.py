@@ -116,12 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def draw(path: Path, suites: Sequence[str], seeds: Mapping[str, tuple[Path, Path]]) -> None:
     """A row for each seed: the difference in the mean of all suites with its 95 % interval, and in each suite alone."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.45 * len(seeds)), layout="constrained")
+    figure = Figure(figsize=(9, 1.2 + 0.45 * len(seeds)), layout="constrained")
+    axes = figure.subplots()
     rows = range(len(seeds), 0, -1)
     for marker, asked in (
         ("o", suites),
@@ -152,7 +150,6 @@ def draw(path: Path, suites: Sequence[str], seeds: Mapping[str, tuple[Path, Path
     axes.grid(axis="x", alpha=0.25)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def line(before: Sequence[float], after: Sequence[float]) -> str:
