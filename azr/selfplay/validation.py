@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.copies import argument_key
 from azr.parsing.proposal import comments
 from azr.programs.source import SourceError, parse_program
 from azr.prompts import BANNED_ERROR_WORDS
+from azr.prompts.examples import INDUCTION_EXAMPLES
 from azr.sandbox import CallResult, Job, Sandbox, Status
 from azr.sandbox.values import ValueReadError, parse_arguments
+from azr.selfplay.buffer import said
 from azr.selfplay.composite import composite_fault
 from azr.selfplay.options import banned_words
-from azr.selfplay.usable_inputs import run_usable_inputs
 from azr.tasks import NO_ERROR, Proposal, Rejection, Task, TaskType, whole_program
 
 Resembles = Callable[[str], str]
@@ -63,6 +65,14 @@ _RAISING = ("Assert", "Raise", "Try", "TryStar")
 _MIN_LEAK_CHARS = 6
 """Shorter outputs occur in comments by chance."""
 ERROR_NAME = re.compile(r"[A-Za-z_]\w{0,79}")
+
+_SPARE = 4
+"""Inputs run beyond twice the needed number: a bound on what a proposal of sixty blocks may cost."""
+_INPUT_FAULTS = (Status.ERROR, Status.REFUSED)
+"""How a call may end without counting against the program where inputs are judged one by one; anything else (time-out, a
+forbidden call) refuses the proposal."""
+_EXAMPLE_INPUTS = frozenset(argument_key(text) for example in INDUCTION_EXAMPLES for text in example.inputs)
+_EXAMPLE_MESSAGES = frozenset(said(example.message) for example in INDUCTION_EXAMPLES)
 
 _STATUS_REASONS = {
     Status.ERROR: "exception",
@@ -129,15 +139,7 @@ async def validate(
 async def _executed(task: Task, sandbox: Sandbox, config: SelfPlayConfig) -> Task | Rejection:
     """The task with its outputs, or why there are none."""
     if task.task_type is TaskType.INDUCTION and config.usable_inputs:
-
-        def check(call: CallResult) -> str | Rejection:
-            output = _output(call)
-            return output if isinstance(output, Rejection) else (_text_fault(output, config) or output)
-
-        needed = config.num_inputs
-        most = needed + config.induction_spare_inputs
-        return await run_usable_inputs(task, needed, most, sandbox, check, _MARKUP)
-
+        return await _with_usable_inputs(task, sandbox, config)
     of_errors = task.task_type is TaskType.ERROR
     result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=of_errors))
     outputs: list[str] = []
@@ -149,6 +151,68 @@ async def _executed(task: Task, sandbox: Sandbox, config: SelfPlayConfig) -> Tas
     if len(outputs) != len(task.inputs):
         return Rejection("killed", result.reason)
     return replace(task, outputs=tuple(outputs))
+
+
+async def _with_usable_inputs(task: Task, sandbox: Sandbox, config: SelfPlayConfig) -> Task | Rejection:
+    """An induction task with its usable inputs and their outputs, in the order in which they were written: each is judged by
+    itself (``selfplay.usable_inputs``), and the rejection says how close the proposal came.
+
+    The published rule refuses a proposal for one bad input and gives it nothing but -1. Models of 0.5B and 1.5B write one or
+    two blocks where ten are required, so none of their proposals is ever valid, and no reward says which came closer.
+    """
+
+    def check(call: CallResult) -> str | Rejection:
+        output = _output(call)
+        return output if isinstance(output, Rejection) else (_text_fault(output, config) or output)
+
+    needed, most = config.num_inputs, config.num_inputs + config.induction_spare_inputs
+    message = said(task.message)
+    if message and message in _EXAMPLE_MESSAGES:
+        return Rejection("copied_example", task.message[:200])
+
+    inputs, fault = _distinct_literals(task.inputs, 2 * most + _SPARE)
+    outputs: list[str] = []
+    while inputs:
+        # inputs that failed are left out and the rest is run again: after a failure the second process was not asked
+        result = await sandbox.run(Job(code=task.program, inputs=tuple(inputs)))
+        if len(result.calls) != len(inputs):
+            return Rejection("killed", result.reason)
+        if refusing := [call for call in result.calls if call.status not in (Status.OK, *_INPUT_FAULTS)]:
+            return _refusal(refusing[0])
+
+        checked = [(text, check(call)) for text, call in zip(inputs, result.calls, strict=True)]
+        kept = [(text, output) for text, output in checked if isinstance(output, str)][:most]
+        faults = (f"{bad.reason} {bad.detail}".strip() for _, bad in checked if isinstance(bad, Rejection))
+        fault = fault or next(faults, "")
+        inputs, outputs = [text for text, _ in kept], [output for _, output in kept]
+        if result.ok:
+            break
+
+    # the message counts as much as an input; below 1 while something is missing
+    progress = (min(len(inputs), needed) + bool(message)) / (needed + 1)
+    if len(inputs) < needed:
+        detail = f"{len(inputs)} usable of {needed}" + (f"; {fault}" if fault else "")
+        return Rejection("too_few_inputs", detail[:300], progress)
+    if not message:
+        return Rejection("no_message", "it is missing, or says nothing", progress)
+    return replace(task, inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def _distinct_literals(texts: Sequence[str], most: int) -> tuple[list[str], str]:
+    """The inputs worth running, and the first fault found."""
+    kept: dict[str, str] = {}
+    fault = ""
+    for text in texts:
+        key = None if _MARKUP.search(text) else argument_key(text)
+        if key is None:
+            fault = fault or f"no list of literals: {text[:80]}"
+        elif key in kept:
+            fault = fault or f"written twice: {text[:80]}"
+        elif key in _EXAMPLE_INPUTS:
+            fault = fault or f"an input of the example: {text[:80]}"
+        elif len(kept) < most:
+            kept[key] = text
+    return list(kept.values()), fault
 
 
 def _source_fault(proposal: Proposal, config: SelfPlayConfig) -> Rejection | None:
@@ -202,8 +266,10 @@ def _message_leaks(message: str, code: str) -> bool:
 
 
 def _output(call: CallResult) -> str | Rejection:
-    if call.status is Status.OK and call.value is not None:
-        return call.value
+    return call.value if call.status is Status.OK and call.value is not None else _refusal(call)
+
+
+def _refusal(call: CallResult) -> Rejection:
     if call.status is Status.ERROR and call.exception in ("ModuleNotFoundError", "ImportError"):
         return Rejection("forbidden_import", call.reason[:200])
     detail = f"{call.exception or ''} {call.reason}".strip()[:200]
@@ -214,7 +280,7 @@ def _error_label(call: CallResult) -> str | Rejection:
     """The answer of an error task; a time-out is not an error the solver could deduce, so it is refused."""
     if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
         if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError"):
-            return _output(call)
+            return _refusal(call)
         return call.exception
     output = _output(call)
     return output if isinstance(output, Rejection) else NO_ERROR
