@@ -39,12 +39,13 @@ from azr.config import Config, from_container
 from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
 from azr.errors import ConfigError
+from azr.models.hub import HubName
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
 from azr.system.disks import free_gib
 from azr.system.hardware import Gpu, Machine, detect, device_for
 from azr.system.places import prepare_places
-from azr.train.model_source import local_folder, require_usable_model
+from azr.train.model_source import is_to_be_fetched, require_usable_model
 
 WEEKEND_H = 48
 """For a run without a limit of hours."""
@@ -107,12 +108,14 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     run = RunDir(runs_folder(config) / config.name)
     if told := refusal_of_start(run, config):
         print(told + "\n", file=sys.stderr)
-    if local_folder(config.model.path) is not None:
+    if not is_to_be_fetched(config.model.path):
         require_usable_model(config, begun=run.state.exists())
     shape = shape_for(config)
     if shape is None:
-        print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "
-              "Hugging Face cache. Download it (hf download NAME), or name a folder", file=sys.stderr)  # fmt: skip
+        name = HubName.parse(config.model.path)
+        how = f" ({name.download})" if name else ""
+        print(f"preflight: the size of model.path={config.model.path} is not known, as it is not here yet. Download it{how}, or name "
+              "a folder", file=sys.stderr)  # fmt: skip
         return 2
     fitted = fit_card(config, machine, shape)
     config = fitted.config

@@ -190,7 +190,7 @@ def _records(value: Any) -> list[Any]:
     if any(isinstance(value.get(name), str) for name in PROGRAM_COLUMNS):  # a row, whatever lists are in it
         return [value]
     if all(isinstance(item, dict) for item in value.values()):
-        return list(value.values())
+        return [{"id": name, **item} for name, item in value.items()]
     filled = {name: item for name, item in value.items() if isinstance(item, list) and item}
     lists = {name: item for name, item in filled.items() if all(isinstance(row, dict) for row in item)}
     lists.pop("features", None)  # what the hub's viewer says of the columns, beside its rows

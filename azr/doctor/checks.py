@@ -55,7 +55,7 @@ from azr.system.places import Trouble, unwritable
 from azr.system.processes import last_words, run_captured
 from azr.system.resources import process_limit
 from azr.system.shared_memory import no_shared_memory
-from azr.train.model_source import PACKAGED, local_folder, require_usable_model
+from azr.train.model_source import is_to_be_fetched, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
 ENGINE_VERSION = "0.24.0"
@@ -217,7 +217,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         yield note("run", told, "")
     path, name = config.model.path, HubName.parse(config.model.path)
     try:
-        if local_folder(path) is not None or (name is None and path not in PACKAGED):
+        if not is_to_be_fetched(path):
             require_usable_model(config, begun=run.state.exists())
         shape = shape_for(config)
     except AzrError as error:

@@ -66,6 +66,15 @@ def require_usable_model(config: Config, *, begun: bool = False) -> None:
     require_same_tokens_early(folder, trust_remote_code=config.model.trust_remote_code)
 
 
+def is_to_be_fetched(path: str) -> bool:
+    """A name of the hub, or of a package, of which nothing is on this machine yet.
+
+    Raises:
+        ModelError: there is a folder of that name, and it is not a model.
+    """
+    return local_folder(path) is None and (path in PACKAGED or HubName.parse(path) is not None)
+
+
 def local_folder(path: str) -> Path | None:
     """The folder that a path names where it is on this machine already, without a look at the hub.
 

@@ -53,6 +53,10 @@ def reasons(path: Path, **options: Any) -> dict[str, int]:
         ("packed.jsonl.gz", gzip.compress(lines(COMPLETIONS))),
         ("packed.jsonl", gzip.compress(lines(COMPLETIONS))),
         ("list.json", json.dumps(COMPLETIONS, indent=1).encode()),
+        (
+            "ids.json",
+            json.dumps({row["task_id"]: {"completion": row["completion"]} for row in COMPLETIONS}).encode(),
+        ),
         ("windows.jsonl", lines(COMPLETIONS).replace(b"\n", b"\r\n")),
         ("evalplus.jsonl", lines(SOLUTIONS)),
     ],

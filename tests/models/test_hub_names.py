@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from model_folders import TINY
 
 from azr.budget.shape import shape_of
+from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import resolve
@@ -68,9 +69,13 @@ def test_a_name_with_a_slip_is_told_as_it_is_written(tmp_path: Path, text: str, 
 
 
 @pytest.mark.parametrize(("path", "told"), [("azr-tiny", "data/models/azr-tiny"), ("org/name/", "org/name")])
-def test_what_to_set_is_told_where_a_model_s_name_has_a_slip(path: str, told: str) -> None:
+def test_what_to_set_is_told_where_a_model_s_name_has_a_slip(
+    path: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ModelError, match=f"Set model.path={told}$"):
         local_model_folder(path)
+    assert run_command("preflight", ["recipe=cpu_tiny", f"model.path={path}"]) == 2
+    assert capsys.readouterr().err.endswith(f"Set model.path={told}\n")
 
 
 def test_a_revision_alone_is_no_model() -> None:
