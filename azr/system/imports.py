@@ -10,7 +10,6 @@ import importlib.util
 import os
 import platform
 import re
-import shutil
 import site
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from azr.commands import command
 from azr.errors import ConfigError
 from azr.system.files import text_of
 from azr.system.hardware import cpu_flags
+from azr.system.processes import last_words, run_captured
 from azr.system.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
 
 IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")
@@ -32,6 +32,7 @@ files look: in a user's site folder, say."""
 DEVICE_NAMES = {"cpu": "the CPU", "cuda": "a card"}
 LOADER_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 """Where conda, MATLAB, ROS and other programs put their own libraries before everybody's."""
+_LSCPU_LIMIT_S = 30.0
 _LOADER = re.compile(r"\.so\b|undefined symbol|version `.*' not found")
 _VERSION_FILES = ("version/version", "_version.py", "version.py", "__about__.py", "__init__.py")
 _VERSION = re.compile(
@@ -219,6 +220,20 @@ def engine_build() -> str:
     return "" if version is None else "cuda"
 
 
+def _require_cores_told() -> None:
+    """Raises: ConfigError: the command fails by which vLLM finds the cores."""
+    try:
+        answer = run_captured(["lscpu", "--json", "--extended=CPU,CORE,NODE", "--online"], _LSCPU_LIMIT_S)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "there is no lscpu, by which the engine finds its cores; install util-linux, or put /usr/bin on PATH"
+        ) from error
+    if answer.returncode:
+        raise ConfigError(
+            f"{last_words(answer)}: the engine finds its cores by that; where /sys is empty, as in a chroot: mount -t sysfs none /sys"
+        )
+
+
 def require_engine(device: str) -> None:
     """
     Args:
@@ -228,10 +243,8 @@ def require_engine(device: str) -> None:
         ConfigError: the installed engine computes on the other one only, or needs what this machine lacks.
     """
     build = engine_build()
-    if build == device == "cpu" and shutil.which("lscpu") is None:
-        raise ConfigError(
-            "there is no lscpu, by which the engine finds its cores; install util-linux, or put /usr/bin on PATH"
-        )
+    if build == device == "cpu":
+        _require_cores_told()
     flags = cpu_flags() if build == device == "cpu" and platform.machine() == "x86_64" else frozenset()
     if flags and "avx2" not in flags:
         raise ConfigError(

@@ -162,12 +162,20 @@ def test_a_folder_that_is_gone(
         assert "cd to another one" in capsys.readouterr().err
 
 
-def test_an_image_without_lscpu_is_told_what_the_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two starts of the trainer, then that a command returned non-zero exit status 127."""
+def test_an_image_without_lscpu_is_told_what_the_engine_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two starts of the trainer, then that a command returned non-zero exit status 127; 1 in a chroot without /sys."""
     monkeypatch.setattr(imports, "engine_build", lambda: "cpu")
     imports.require_engine("cpu")
-    monkeypatch.setattr(imports.shutil, "which", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"no lscpu.*util-linux"):
+        imports.require_engine("cpu")
+    (tmp_path / "lscpu").write_text(
+        "#!/bin/sh\necho 'lscpu: failed: /sys/devices: No such file' >&2; exit 1\n"
+    )
+    (tmp_path / "lscpu").chmod(0o755)
+    with pytest.raises(ConfigError, match=r"^lscpu: failed: .*mount -t sysfs none /sys$"):
         imports.require_engine("cpu")
 
 
