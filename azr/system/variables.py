@@ -34,6 +34,8 @@ _UNWANTED: dict[str, tuple[str, ...]] = {
 """Why a variable is not passed on -> the variables."""
 ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """Of torch's memory on a card; guides against a full card set expandable segments there."""
+THREAD_VARIABLES = ("OMP_DYNAMIC", "OMP_THREAD_LIMIT")
+"""With either OpenMP gives a kernel fewer threads than it asked for, and vLLM's leave those parts undone."""
 NUMBERS = re.compile(r"(HF_HUB|VLLM|TORCHINDUCTOR)_(\w+_)?(TIMEOUT(_S|_MS)?|PORT|THREADS)")
 """What these libraries read as a whole number when they are imported, and end at any other text: ``10s``, or the
 ``tcp://10.0.0.7:8000`` that Kubernetes sets for a service called vllm."""
@@ -47,6 +49,7 @@ _TOOLS = {
     "ROCR_": "ROCm",
     "HIP_": "ROCm",
     "HF_": "Hugging Face",
+    "OMP_": "OpenMP",
 }
 """Beginnings of variables' names -> whose they are."""
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
@@ -67,6 +70,11 @@ def unwanted_variables(environment: Mapping[str, str]) -> dict[str, str]:
     for name, value in environment.items():
         if NUMBERS.fullmatch(name) and value and not re.fullmatch(r"\s*\d+\s*", value):
             found[name] = "it has to be a whole number"
+    for name in THREAD_VARIABLES:
+        if environment.get(name, "false").strip().lower() != "false":
+            found[name] = (
+                "without a card the engine's kernels compute nonsense with fewer threads than they count on"
+            )
     for name in ALLOCATOR_VARIABLES:
         if "expandable_segments:true" in environment.get(name, "").replace(" ", "").lower():
             found[name] = (

@@ -69,14 +69,14 @@ def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
         *("VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH"),
         *("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS"),
         *("VLLM_DP_SIZE", "TORCHELASTIC_USE_AGENT_STORE", "TORCH_FORCE_WEIGHTS_ONLY_LOAD"),
-        *("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+        *("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "OMP_THREAD_LIMIT", "OMP_DYNAMIC"),
         *("RAY_REDIS_ADDRESS", "RAY_gcs_storage", "RAY_object_spilling_config", "RAY_memory_usage_threshold"),
     ],
 )  # fmt: skip
 def test_what_changes_how_python_or_the_engine_runs_is_not_handed_on(short: Path, name: str) -> None:
     """VLLM_USE_MODELSCOPE and RAY_RUNTIME_ENV_HOOK ended a run with the advice to install all packages again."""
     environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: "2"})
-    subject = {"PY": "Python", "RA": "Ray", "VL": "vLLM", "TO": "torch"}.get(name[:2], "ROCm")
+    subject = {"PY": "Python", "RA": "Ray", "VL": "vLLM", "TO": "torch", "OM": "OpenMP"}.get(name[:2], "ROCm")
     assert [trouble.seen for trouble in places.troubles(environment) if trouble.subject == subject] == [
         f"{name}=2"
     ]
