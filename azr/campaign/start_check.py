@@ -57,7 +57,10 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     require_readable(config.data, run)
     require_verdict_probes(config)
     require_scores(config, run)
-    begun, path = run.state.exists(), at_its_commit(config.model.path, read_identity(run))
+    begun = run.state.exists()
+    if not begun:  # one that has begun goes on as it is, and a record of it can be read
+        _refuse(_one_sample(config))
+    path = at_its_commit(config.model.path, read_identity(run))
     asked, is_here = replace(config, model=replace(config.model, path=path)), local_folder(path) is not None
     if is_here:
         require_usable_model(
@@ -77,6 +80,17 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent, kept)
         _refuse(file_limit(config, machine, shape_for(config)))
+
+
+def _one_sample(config: Config) -> str:
+    """A sentence where no proposal would be worth more than another."""
+    play = config.selfplay
+    if play.difficulty_samples > 1 or not play.train_propose or play.learnability == "inverse":
+        return ""
+    return (
+        "selfplay.difficulty_samples=1 finds each task solved by all answers or by none, and both are worth nothing, so that no "
+        "proposal is better than another; set it to 2 or more, or selfplay.train_propose=false"
+    )
 
 
 def require_verdict_probes(config: Config) -> None:

@@ -297,11 +297,6 @@ class SelfPlayConfig(Section, place="selfplay"):
                 "selfplay.reject_guessable, which the recipes for instruct models switch on, needs inputs to try, and selfplay.guesses "
                 "is 0; set selfplay.reject_guessable=false too, or selfplay.guesses to 1 or more"
             )
-        if self.difficulty_samples == 1 and self.train_propose and self.learnability != "inverse":
-            yield (
-                "selfplay.difficulty_samples=1 finds each task solved by all answers or by none, and both are worth nothing, so that no "
-                "proposal is better than another; set it to 2 or more, or selfplay.train_propose=false"
-            )
         if self.adaptive_samples and self.difficulty_samples < 2:
             yield "selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2"
 

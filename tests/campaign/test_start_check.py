@@ -17,7 +17,7 @@ from azr.budget.proposals import propose
 from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_free_card, require_startable
 from azr.cli import run_command
-from azr.config.load import load_config
+from azr.config.load import load_config, read_config, write_config
 from azr.doctor.card import PINNED, Level
 from azr.doctor.checks import disk_findings
 from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
@@ -41,6 +41,19 @@ def check(run: RunDir, *settings: str, machine: Machine = NO_CARD) -> None:
 
 def test_a_run_that_can_start(run: RunDir) -> None:
     check(run)
+
+
+def test_difficulty_from_one_answer_is_refused_at_a_first_start_alone(run: RunDir) -> None:
+    """In the configuration itself, an earlier version's run of it could be neither resumed nor read: not even exported."""
+    one = "selfplay.difficulty_samples=1"
+    with pytest.raises(ConfigError, match="no proposal is better than another; set it to 2 or more"):
+        check(run, one)
+    for learns in ("selfplay.train_propose=false", "selfplay.learnability=inverse"):
+        check(run, one, learns)
+    write_config(run.config, load_config(["recipe=cpu_tiny", one]).config)
+    run.state.touch()
+    check(run, one)
+    assert read_config(run.config).selfplay.difficulty_samples == 1
 
 
 def test_the_file_that_decides_the_verdict_is_one_of_the_probe_files(run: RunDir, tmp_path: Path) -> None:

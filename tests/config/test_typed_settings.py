@@ -299,7 +299,6 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("train.device=cuda:1", "; write cuda, and CUDA_VISIBLE_DEVICES=1 before the command$"),
         ("--gpu", "which cards a run sees is said before the command, CUDA_VISIBLE_DEVICES=0"),
         ("--dry-run", "azr preflight calculates whether a run fits"),
-        ("selfplay.difficulty_samples=1", "no proposal is better than another; set it to 2 or more"),
         (
             "recipe=cpu_tiny.yaml",
             "^recipe=cpu_tiny.yaml: the name goes without its extension; write recipe=cpu_tiny$",
