@@ -230,5 +230,5 @@ def _gaps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> Iter
 
     try:
         probe_files_in(run.probes)
-    except DataError as error:
+    except (DataError, OSError) as error:  # of a share that hangs: nobody's view ends by it
         yield f"{error}"

@@ -3,8 +3,10 @@ shares within bounds."""
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 from rich.console import Console
 from synthetic_run import write_synthetic_run
 
+from azr.data import frozen
+from azr.data.frozen import hashes_path
 from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
 from azr.report.metrics import read_metrics_table
@@ -25,7 +29,7 @@ from azr.report.tasks import read_task_stats
 from azr.report.verdict import deciding_change, judge_run
 from azr.run import metric_names as names
 from azr.run.rundir import RunDir
-from azr.system.files import append_jsonl, write_json_atomic
+from azr.system.files import append_jsonl, file_hash, make_folder, write_json_atomic
 
 CHART = re.compile(r"<figure.*?</figure>", re.DOTALL)
 
@@ -218,6 +222,23 @@ def test_accepted_tasks_whose_shard_is_gone_are_named(tmp_path: Path) -> None:
     [told] = read_summary(run.root).problems
     assert re.match(r"cycles/001/shard.jsonl is gone: \d+ tasks that cycle 1 accepted", told)
     assert read_task_stats(run.root, 1).count < accepted and told in write_report(run.root).read_text()
+
+
+def test_probes_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own view reads them every few seconds: one that failed ended the run."""
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    probe = run.probes / "shipped.jsonl"
+    make_folder(probe.parent)
+    probe.write_text("{}\n")
+    write_json_atomic(hashes_path(run), {"probes": {probe.name: file_hash(probe)}, "evaluation": {}})
+    assert read_summary(run.root).problems == ()
+
+    def hangs(path: Path) -> str:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    monkeypatch.setattr(frozen, "file_hash", hangs)
+    [told] = read_summary(run.root).problems
+    assert str(probe) in told and os.strerror(errno.ESTALE) in told
 
 
 def test_accepted_tasks_that_were_removed_from_a_shard_are_named(tmp_path: Path) -> None:
