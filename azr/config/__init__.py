@@ -215,7 +215,7 @@ def _flat_section(key: str, value: Any) -> str:
 
 def unknown_key_message(key: str) -> str:
     names = list(flat(default_container()))
-    if (usual := usual_name(key)) and key.rpartition(".")[2] not in {
+    if (usual := usual_name(key)) and key.rpartition(".")[2].lower() not in {
         name.rpartition(".")[2] for name in names
     }:
         return f"there is no configuration key {key}; {usual}"

@@ -4,8 +4,8 @@ docs/configuration.md."""
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, astuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, replace
 from enum import Enum
 from functools import cache
 from types import UnionType
@@ -128,7 +128,7 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         meant = f"; {value:g} % is {value / 100:g}" if _is_share(hint) and 5 <= value <= 100 else ""
         if named := usual_value(value, words_of(hint)):
             meant = f"; write {named}"
-        elif str(value).lower() in _OFF and len(first["loc"]) > len(names):
+        elif str(value).lower() in _OFF and len(first["loc"]) > len(names) and _may_be_empty(section, names):
             meant = f"; none of them is {prefix}{'.'.join(names)}=[]"
         return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}{meant}"
     if _plain(hint) is bool:
@@ -174,6 +174,15 @@ def _plain(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _may_be_empty(section: type, names: Sequence[str]) -> bool:
+    """Whether a list may have no entry."""
+    *outer, name = names
+    owner = section()
+    for each in outer:
+        owner = getattr(owner, each)
+    return not any(replace(owner, **{name: []}).contradictions())
 
 
 def _is_share(hint: Any) -> bool:

@@ -293,6 +293,8 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
             r"write 'selfplay\.task_types=\[deduction,induction\]' for several",
         ),
         ("report.loggers=none", r"; none of them is report\.loggers=\[\]$"),
+        ("selfplay.task_types=none", "one of abduction, deduction, induction, error$"),
+        ("Train.Device=cpu", r"the nearest key is train\.device$"),
         ("train.optimizer=AdamW8bit", "; write adamw_8bit$"),
         ("train.compute_dtype=bf16", "; write bfloat16$"),
         ("train.master_dtype=torch.float32", "; write float32$"),
