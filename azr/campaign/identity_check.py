@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.config import Config
-from azr.config.load import read_config
+from azr.config.load import read_config, recipe_names
 from azr.errors import AzrError, RunError
 from azr.models.exported import copy_records, trained_in_another_frame
 from azr.models.hub import HubName, cached_folder
@@ -20,6 +20,13 @@ from azr.run.identity import SETTINGS, RunIdentity, read_identity, write_identit
 from azr.run.rundir import RunDir
 from azr.train.base_model import folder_on_disk, identify
 from azr.train.model_source import local_folder
+
+
+_MOVED = {
+    "recipe": "The recipe {before} that {run} began with is no longer there; the run continues with recipe={now}.",
+    "frame": "{now} holds the prompt frame that {run} began with; the run continues with it.",
+}
+"""What may have another name now."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,14 @@ def settle_identity(run: RunDir, config: Config) -> str:
         write_identity(run, recorded, folder)
     if not run.base_model.is_dir():
         copy_records(folder, run.base_model)
-    if recorded.frame != now.frame:
-        recorded = replace(recorded, frame=now.frame)
-        write_identity(run, recorded, folder)
-        return (
-            f"{now.frame} holds the prompt frame that {run.root.name} began with; the run continues with it."
-        )
+    moved = [
+        told.format(before=getattr(recorded, name), now=getattr(now, name), run=run.root.name)
+        for name, told in _MOVED.items()
+        if getattr(recorded, name) != getattr(now, name)
+    ]
+    if moved:
+        write_identity(run, replace(recorded, frame=now.frame, recipe=now.recipe), folder)
+        return " ".join(moved)
     if was_gone:
         write_identity(run, recorded, folder)
         return f"{run.identity} was gone; it is restored from the latest attempt's copy."
@@ -124,7 +133,10 @@ def require_same_run(run: RunDir, config: Config) -> None:
 
     for name, key in SETTINGS.items():
         before, after = getattr(recorded, name), getattr(now, name)
-        if before != after and not (name == "frame" and _is_moved_frame(run, after)):
+        moved = (name == "frame" and _is_moved_frame(run, after)) or (
+            name == "recipe" and before not in recipe_names()
+        )
+        if before != after and not moved:
             differing.append(_difference(key, str(before), str(after)))
     if differing:
         raise RunError(identity_refusal(run, differing))

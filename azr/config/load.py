@@ -166,7 +166,8 @@ def _recipe_of(run: RunDir) -> str:
     recipe = identity.recipe if identity else read_config(configs[0]).recipe if configs else ""
     if recipe and recipe not in recipe_names():
         raise ConfigError(
-            f"{run.root} began with recipe={recipe}, which is not in {CONFIG_DIR / 'recipe'}; put it back, or use another name="
+            f"{run.root} began with recipe={recipe}, which is not in {CONFIG_DIR / 'recipe'}; put it back, give its new name with recipe=, "
+            "or use another name="
         )
     return recipe
 

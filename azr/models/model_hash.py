@@ -92,8 +92,10 @@ def hash_model(folder: Path) -> ModelHash:
         ]
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
+    # else a script of the user's that lies there
+    loaded = code if any(b'"auto_map"' in content for _, content in configuration + tokenizer) else []
     return ModelHash(
-        _hash([*tensors, *code], configuration),
+        _hash([*tensors, *loaded], configuration),
         _hash([], _canonical(tokenizer)),
         _hash(by_file + code, configuration),
     )

@@ -529,8 +529,19 @@ def test_a_recipe_that_is_gone_is_a_sentence(run: RunDir) -> None:
     begin(run)
     record: dict[str, Any] = json.loads(run.identity.read_text())
     run.identity.write_text(json.dumps(record | {"recipe": "my_own"}))
-    with pytest.raises(ConfigError, match=r"began with recipe=my_own, which is not in"):
-        load_config([f"runs_dir={run.root.parent}", f"name={run.root.name}"])
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    with pytest.raises(
+        ConfigError, match=r"began with recipe=my_own, which is not in .* give its new name with recipe="
+    ):
+        load_config(place)
+    config = load_config(
+        [*place, "recipe=cpu_tiny"]
+    ).config  # it was refused, with the advice to write recipe=my_own
+    assert "continues with recipe=cpu_tiny" in settle_identity(run, config) and not settle_identity(
+        run, config
+    )
+    with pytest.raises(RunError, match=r"model\.lora_rank: 0 at its start, 8 now"):
+        require_same_run(run, replace(config, model=replace(config.model, lora_rank=8)))
 
 
 def test_a_run_of_a_card_waits_for_the_card(

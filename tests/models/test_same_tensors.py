@@ -50,6 +50,17 @@ def test_embeddings_that_are_saved_twice_are_one_matrix(tmp_path: Path) -> None:
     assert hash_model(twice).model != hash_model(TINY).model
 
 
+def test_a_script_beside_the_weights_is_part_of_a_model_that_loads_code_alone(tmp_path: Path) -> None:
+    """A user's convert.py, saved there between two starts, made another model of it."""
+    model = tiny_copy(tmp_path / "model")
+    (model / "convert.py").write_text("x = 1")
+    assert hash_model(TINY).is_of(hash_model(model)) and of_folder(model).identity == of_folder(TINY).identity
+    change(model, "config.json", auto_map={"AutoModelForCausalLM": "convert.Model"})
+    before = hash_model(model)
+    (model / "convert.py").write_text("x = 2")
+    assert not before.is_of(hash_model(model))
+
+
 def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     digest = tensor_hashes._digest
