@@ -21,7 +21,6 @@ from azr.run.rundir import RunDir
 from azr.train.base_model import folder_on_disk, identify
 from azr.train.model_source import local_folder
 
-
 _MOVED = {
     "recipe": "The recipe {before} that {run} began with is no longer there; the run continues with recipe={now}.",
     "frame": "{now} holds the prompt frame that {run} began with; the run continues with it.",

@@ -96,6 +96,10 @@ def resolve(spec: str) -> ModelSource:
     path_text, which = split_spec(spec)
     path = find(path_text)
     if is_run(path):
+        if spec != path_text and not which:
+            raise RunError(
+                f"{spec} names no checkpoint behind its @; is a variable of the shell not set? Write {path_text}@best, @latest or @STEP"
+            )
         run = RunDir(path.resolve())
         if which == "0":
             return _base_of(run)
@@ -159,8 +163,13 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
         raise RunError(f"{which!r} names no checkpoint; give a step number, best or latest")
 
     if step not in found:
+        began = (
+            "step 0 is the model that the run began with, which is taken from its own place: "
+            if not step
+            else ""
+        )
         raise RunError(
-            f"{run.root} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(found)))}"
+            f"{began}{run.root} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(found)))}"
         )
     problems = checkpoint_problems(found[step].path, only=WEIGHT_FILES)
     if problems:

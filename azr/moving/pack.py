@@ -36,9 +36,21 @@ class PackOptions:
     every_checkpoint: bool = False
 
 
+_OTHER_ARCHIVES = frozenset({".tar", ".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz", ".zst", ".7z", ".rar"})
+
+
 def archive_file(root: Path, out: str) -> Path:
-    """The file that ``out`` means: itself, or ``NAME.azr.zip`` in the folder that it names."""
+    """The file that ``out`` means: itself, or ``NAME.azr.zip`` in the folder that it names.
+
+    Raises:
+        RunError: it is called like an archive of another kind.
+    """
     path = at_home(out).absolute()
+    if path.suffix.lower() in _OTHER_ARCHIVES and not path.is_dir():
+        plain = path.name.split(".")[0]
+        raise RunError(
+            f"{out}: a run is packed as a ZIP file, which other programs do not look for there; call it {plain}.azr.zip"
+        )
     is_folder = path.is_dir() or out.endswith("/")
     return path / f"{root.name}.azr.zip" if is_folder else path
 

@@ -217,7 +217,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if checksum != json_hash(manifest):
             raise CheckpointError(f"{path / MANIFEST} differs from its own checksum")
         if _STEP_NAME.fullmatch(path.name) and step_of(path) != manifest["step"]:
-            raise CheckpointError(f"{path} holds the checkpoint of step {manifest['step']}")
+            raise CheckpointError(
+                f"{path} holds the checkpoint of step {manifest['step']}; call it step_{manifest['step']:08d}"
+            )
         for name in manifest["files"]:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise CheckpointError(f"{path / MANIFEST} names a file outside its folder: {name}")

@@ -50,7 +50,7 @@ from azr.evaluate.weights import (
 from azr.models.exported import recorded_programs, trained_in_another_frame
 from azr.models.model_hash import hash_weights
 from azr.prompts import load_frame
-from azr.run.checkpoints import read_checkpoint
+from azr.run.checkpoints import damaged_checkpoints, read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
 from azr.system.files import append_jsonl, read_jsonl, write_json_atomic
@@ -538,6 +538,7 @@ def test_an_at_sign_in_the_run_s_name_or_above_it(tmp_path: Path, name: str) -> 
     ]
     for spec, told in (
         (f"{run.root}@x", "names no checkpoint"),
+        (f"{run.root}@", "names no checkpoint behind its @; is a variable of the shell not set"),
         (f"{run.root}no@2", "is not a run directory"),
     ):
         with pytest.raises(RunError, match=told):
@@ -567,6 +568,13 @@ def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
     assert find_checkpoint(run, "2").step == 2
     with pytest.raises(RunError, match="no checkpoint of step 7; there are 1, 2, 3"):
         find_checkpoint(run, "7")
+    with pytest.raises(RunError, match="step 0 is the model that the run began with"):
+        find_checkpoint(run, "0")
+    run.checkpoint(3).rename(run.checkpoint(9))
+    assert any(
+        "holds the checkpoint of step 3; call it step_00000003" in told for told in damaged_checkpoints(run)
+    )
+    run.checkpoint(9).rename(run.checkpoint(3))
     with pytest.raises(RunError, match="'first' names no checkpoint"):
         find_checkpoint(run, "first")
     made = resolve(f"{run.root}@1").checkpoint

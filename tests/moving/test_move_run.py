@@ -239,6 +239,9 @@ def test_the_archive_goes_into_a_folder_that_is_named_and_never_into_the_run(
     assert archive_file(run.root, str(tmp_path / "backup")) == tmp_path / "backup" / name
     assert archive_file(run.root, str(tmp_path / "new") + "/") == tmp_path / "new" / name
     assert archive_file(run.root, str(tmp_path / "file.zip")) == tmp_path / "file.zip"
+    for other in ("my.tar.gz", "my.7Z"):  # `tar xzf` found no archive there
+        with pytest.raises(RunError, match=r"packed as a ZIP file, .* call it my\.azr\.zip"):
+            archive_file(run.root, str(tmp_path / other))
     monkeypatch.chdir(run.root.parent)
     (tmp_path / "link").symlink_to(run.root)
     for out in (".", str(run.root), "first/pool/x.zip", str(tmp_path / "link" / "x.zip")):
