@@ -71,7 +71,7 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
 def _lacking_now(config: DataConfig, run: RunDir) -> list[str]:
     """A sentence for each source that the latest start of a run did not name, and that is not there."""
     try:
-        before = read_config(run.config).data
+        before = read_config(run.config_record).data
     except AzrError:
         return []
     _, files = user_sources(name for name in config.extra_files if name not in before.extra_files)

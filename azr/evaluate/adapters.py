@@ -34,7 +34,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         ModelError: the folder exists, the run trained no adapters, or its base model was replaced.
     """
     require_new_folder(target)
-    config = read_config(run.config)
+    config = read_config(run.config_record)
     if not config.model.lora_rank:
         raise ModelError(
             f"{run.root} trained all weights (model.lora_rank=0), so it has no adapters; leave out --adapters"

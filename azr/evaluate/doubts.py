@@ -108,7 +108,8 @@ def picked_items(suite: Suite, runs: Iterable[RunDir]) -> set[str]:
         return set()
     asked_ids: set[str] = set()
     for run in runs:
-        metric = read_config(run.config).campaign.best_metric if run.config.is_file() else PROBE_ALL
+        config = run.config_record
+        metric = read_config(config).campaign.best_metric if config.is_file() else PROBE_ALL
         scored = {record.step for record in read_metrics(run) if record.step and metric in record.values}
         asked = first_scores(run.first_probe_scores) if metric.startswith(PROBE_PREFIX) else None
         if asked and len(scored) > 1:

@@ -103,7 +103,7 @@ def _export(
 ) -> Path:
     require_new_folder(target)
     converter = find_converter(options.llama_cpp) if options.gguf else None  # before the long work
-    config = read_config(run.config)
+    config = read_config(run.config_record)
     identity = require_base_unchanged(run)
     checkpoint = find_checkpoint(run, options.step)
     if options.check:

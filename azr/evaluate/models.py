@@ -202,7 +202,9 @@ def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
     source = ModelSource(
         f"{name}@{checkpoint.step}", json_hash(weights, 16), folder=None, checkpoint=checkpoint, run=run
     )
-    return _configured(source, read_config(run.config)) if run and run.config.is_file() else source
+    return (
+        _configured(source, read_config(run.config_record)) if run and run.config_record.is_file() else source
+    )
 
 
 def of_folder(folder: Path, label: str = "") -> ModelSource:
@@ -262,7 +264,7 @@ def slug(text: str) -> str:
 
 
 def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
-    config = read_config(run.config) if run.config.is_file() else Config()
+    config = read_config(run.config_record) if run.config_record.is_file() else Config()
     metric = config.campaign.best_metric
     changes = asked_otherwise(read_log(Incident, run.incidents))
     step, _ = best_checkpoint(found, read_metrics(run), metric, changes)
@@ -281,7 +283,7 @@ def _base_of(run: RunDir) -> ModelSource:
     Raises:
         ModelError: the model that the run began with is not there any more.
     """
-    config = read_config(run.config)
+    config = read_config(run.config_record)
     folder = trained_folder(run, config)
     note = (
         ""

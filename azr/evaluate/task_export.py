@@ -90,7 +90,7 @@ def export_tasks(run: RunDir, target: Path) -> str:
 
     if target.exists():
         raise DataError(f"{target} exists; give another --out, or remove it")
-    config = read_config(run.config)
+    config = read_config(run.config_record)
     found = run_tasks(run, config.data)
     identity = require_base_unchanged(run)
     tasks, base = found.tasks, shown_model(identity.model if identity else config.model.path)

@@ -270,9 +270,9 @@ def base_of(checkpoint: Checkpoint) -> Path:
     from azr.train.quantize.prepare import prepared_int4
 
     run = RunDir(checkpoint.path.parent.parent)
-    has_run = checkpoint.path.parent == run.checkpoints and run.config.is_file()
+    has_run = checkpoint.path.parent == run.checkpoints and run.config_record.is_file()
     if has_run:
-        return trained_folder(run, read_config(run.config))
+        return trained_folder(run, read_config(run.config_record))
     folder = local_model_folder(str(checkpoint.info.get("model", "")))
     return prepared_int4(folder, "cpu") if checkpoint.info.get("base_format") == "int4" else folder
 

@@ -65,6 +65,11 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
     """
     run = RunDir(root)
     if not run.config.is_file() or not run.state.is_file():  # more than ``is_run``: what going on takes
+        if run.records(run.config.name):
+            raise RunError(
+                f"{root} lacks {run.config.name if run.state.is_file() else run.state.name}, which travels with it; start the run once "
+                "more, which writes it anew, and stop it, then pack"
+            )
         raise RunError(
             f"{root} is not a run that has begun (it has no config.yaml and state.json); {run_meant(root)}"
         )

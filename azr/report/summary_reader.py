@@ -92,7 +92,7 @@ class SummaryReader:
         problems: list[str] = []
         state = _record(CampaignState, self.run.state, problems)
         heartbeat = read_heartbeat(self.run)
-        config_text = text_of(self.run.config)
+        config_text = text_of(self.run.config_record)
         table = self._metrics.poll()
         if state is not None and state.step and state.state not in (State.TRAIN, State.FAILED):
             # a crash undid the others, and the cycle ended without training them again
@@ -116,7 +116,7 @@ class SummaryReader:
             incidents=tuple(read_log(Incident, self.run.incidents)),
             verdicts=tuple(each for each in verdicts if each.verdict not in ("undecided", "healthy")),
             pool=_record(PoolCounts, self.run.pool_manifest, problems) or PoolCounts(None, 0),
-            config=_yaml(config_text, self.run.config, problems),
+            config=_yaml(config_text, self.run.config_record, problems),
             config_text=config_text,
             request=_record(TrainRequest, requests[-1], problems) if requests else None,
             machine=last_sample(self.run.supervision),

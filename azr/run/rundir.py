@@ -104,6 +104,13 @@ class RunDir:
         own = self.root / name
         return [*([own] if own.exists() else []), *reversed(self.in_attempts(name))]
 
+    @property
+    def config_record(self) -> Path:
+        """``config``, or where it is gone the latest attempt's copy, for whoever reads what the run was started with."""
+        return (
+            self.config if self.config.exists() else next(iter(self.records(self.config.name)), self.config)
+        )
+
     def attempt(self, cycle: int, attempt: int) -> Path:
         return self.cycle(cycle) / "attempts" / f"{attempt:03d}"
 

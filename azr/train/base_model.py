@@ -111,7 +111,7 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     found = hash_model(folder) if folder is not None else None
     if found is None or identity.content.is_of(found):
         return identity
-    latest = [read_config(run.config).model.path] if run.config.is_file() else []
+    latest = [read_config(run.config_record).model.path] if run.config_record.is_file() else []
     for path in (identity.folder, *latest):
         elsewhere = folder_on_disk(path)
         if elsewhere is not None and identity.content.is_of(hash_model(elsewhere)):

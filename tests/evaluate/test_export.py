@@ -49,7 +49,9 @@ from azr.evaluate.weights import (
 )
 from azr.models.exported import recorded_programs, trained_in_another_frame
 from azr.models.model_hash import hash_weights
+from azr.moving.pack import PackOptions, pack_run
 from azr.prompts import load_frame
+from azr.report.summary_reader import read_summary
 from azr.run.checkpoints import damaged_checkpoints, read_checkpoint
 from azr.run.protocol import MetricsRecord, append_metrics
 from azr.run.rundir import RunDir
@@ -543,6 +545,20 @@ def test_an_at_sign_in_the_run_s_name_or_above_it(tmp_path: Path, name: str) -> 
     ):
         with pytest.raises(RunError, match=told):
             resolve(spec)
+
+
+def test_a_run_whose_config_is_gone_is_asked_as_its_latest_attempt_says(run: RunDir, tmp_path: Path) -> None:
+    """Its checkpoints were asked in the published frame and lengths, without a word; export and base model were refused."""
+    save_checkpoint(run, 2, {"x": torch.zeros(1)}, random_model().config)
+    run.attempt(1, 1).mkdir(parents=True)
+    before = resolve(f"{run.root}@2"), resolve(f"{run.root}@0")
+    run.config.rename(run.attempt(1, 1) / run.config.name)
+    assert (resolve(f"{run.root}@2"), resolve(f"{run.root}@0")) == before
+    assert before[0].selfplay.frame == "compact" and before[0].max_response_tokens == 48
+    assert read_summary(run.root).config["selfplay"]["frame"] == "compact"
+    run.state.write_text("{}")
+    with pytest.raises(RunError, match=r"lacks config\.yaml, which travels with it; start the run once more"):
+        pack_run(run.root, tmp_path / "a.zip", PackOptions())
 
 
 def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
