@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from azr.campaign.control import (
     Control,
     driver_is_running,
+    recorded_driver,
     request_control,
     stopping_driver,
     suspended_driver,
@@ -25,11 +26,12 @@ from azr.campaign.control import (
 from azr.campaign.sentences import budget_of, describe_state
 from azr.campaign.state import load_state
 from azr.cli import command_parser
-from azr.cli.numbers import zero_or_more
+from azr.cli.numbers import hours
 from azr.config.paths import find
 from azr.errors import RunError
 from azr.run.protocol import read_driver_beat
 from azr.run.rundir import RunDir, run_meant
+from azr.system.disks import explain_os_error
 
 COMMANDS = ("stop", "checkpoint", "pause", "resume", "budget", "status")
 
@@ -40,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
         "hours",
-        type=zero_or_more,
+        type=hours,
         nargs="?",
         help="with budget: hours, counted from the campaign's beginning",
     )
@@ -49,11 +51,25 @@ def main(words: Sequence[str]) -> int:
     if len(words) > 2 and words[2].startswith("+"):
         raise RunError(f"{words[2]}: give the hours of the whole campaign, counted from its beginning")
     options = parser.parse_args(words)
+    if options.hours is not None and options.command != "budget":
+        raise RunError(
+            f"{options.command} takes no number; only budget does: azr control {options.run} budget {options.hours:g}"
+        )
     run = RunDir(options.run.absolute())
-    print(obey(run, options.command, options.hours))
+    try:
+        print(obey(run, options.command, options.hours))
+    except OSError as error:
+        raise RunError(_not_left(run, options.command, error)) from error
     if told := suspended_driver(run) or (driver_is_running(run) and stopping_driver(run)):
         print(told)
     return 0
+
+
+def _not_left(run: RunDir, command: str, error: OSError) -> str:
+    """A request is a file in the run's folder; a driver of this machine takes a stop without one."""
+    driver = recorded_driver(run) if command == "stop" else None
+    otherwise = f". `kill -INT {driver.pid}` stops it in the same way" if driver and driver.alive else ""
+    return f"the request could not be left: {explain_os_error(error, run.root)}{otherwise}"
 
 
 def obey(run: RunDir, command: str, hours: float | None) -> str:

@@ -33,7 +33,7 @@ def _number(wanted: str, usable: Callable[[float], bool]) -> Callable[[str], flo
 
 above_zero = _number("a number above 0", lambda value: 0 < value < math.inf)
 card_gib = _number("a card's memory, above 0 and at most 1024 GiB", lambda value: 0 < value <= 1024)
-zero_or_more = _number("0 or a number above it", lambda value: 0 <= value < math.inf)
+hours = _number("a number of hours from 0 to a million", lambda value: 0 <= value <= 10**6)
 memory_gib = _number("a memory above 0 and at most 4096 GiB", lambda value: 0 < value <= 4096)
 difference = _number(
     "a difference of two scores, from 0 to 1 (0.05 for 5 points)", lambda value: 0 <= value <= 1

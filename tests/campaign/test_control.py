@@ -15,10 +15,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config, wait_for
 
+from azr import cli
 from azr.campaign.control import (
     STOPPED_BY,
     Control,
@@ -42,6 +44,7 @@ from azr.campaign.state import (
     state_path_previous,
     write_state_file,
 )
+from azr.cli import control as control_script
 from azr.cli.control import main as control_main
 from azr.cli.control import obey
 from azr.errors import RunError
@@ -381,6 +384,42 @@ def test_status_names_what_was_asked_for_while_no_driver_ran(run: RunDir) -> Non
     obey(run, "pause", None), obey(run, "budget", 3.0)
     told = obey(run, "status", None)
     assert "the next start waits until" in told and "the next start has a time budget of 3 h" in told
+
+
+@pytest.mark.parametrize(("command", "told"), [("stop", True), ("checkpoint", False), ("pause", False)])
+def test_a_request_that_a_full_disk_does_not_take(
+    run: RunDir,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    command: str,
+    told: bool,
+) -> None:
+    """A run could not be stopped there: "nothing was finished: make room, or write to another disk"."""
+    own = ProcessId.of(os.getpid())
+    save_state(run, CampaignState(state=State.TRAIN, run_id="abc", driver=own))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(control_script, "request_control", full)
+    with lock_run(run):
+        assert cli.main(["control", str(run.root), command]) == 2
+    said = capsys.readouterr().err
+    assert f"the request could not be left: the disk of {run.root} is full" in said
+    assert (f"`kill -INT {os.getpid()}` stops it in the same way" in said) == told
+
+
+def test_only_a_budget_takes_a_number(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pause 3` paused for good, without a word of the 3; a budget that no setting takes was taken."""
+    save_state(run, CampaignState(state=State.DONE, run_id="abc"))
+    assert cli.main(["control", str(run.root), "pause", "3"]) == 2
+    assert (
+        "pause takes no number; only budget does" in capsys.readouterr().err and not read_requests(run).pause
+    )
+    with pytest.raises(SystemExit):
+        cli.main(["control", str(run.root), "budget", "1e9"])
+    assert "'1e9' is not a number of hours from 0 to a million" in capsys.readouterr().err
 
 
 def test_a_driver_that_has_written_nothing_yet_is_not_called_no_run(run: RunDir) -> None:
