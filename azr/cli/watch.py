@@ -12,6 +12,7 @@ from azr.cli import command_parser
 from azr.cli.numbers import above_zero
 from azr.config.paths import find
 from azr.config.report import ReportConfig
+from azr.errors import DataError
 from azr.report.live import LiveView, plain_state, wants_plain_text
 from azr.report.screen import plain_line, render
 from azr.report.summary import RunStatus
@@ -37,6 +38,11 @@ def main(words: Sequence[str]) -> int:
         return 0
     with LiveView(arguments.run, config) as view, contextlib.suppress(KeyboardInterrupt):
         while not output_is_lost():
+            if not arguments.run.is_dir():  # what was read of it would go on looking as if it ran
+                raise DataError(
+                    f"{arguments.run} is no longer there: it was renamed, moved or removed, or its disk went away; to go on, watch it "
+                    "under the name that it has now"
+                )
             summary = view.update()
             if summary is not None and summary.status in (RunStatus.FINISHED, RunStatus.FAILED):
                 break

@@ -90,8 +90,9 @@ class LiveView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self.update(force=True)
+        if self._reader.run.root.is_dir():
+            with contextlib.suppress(OSError):
+                self.update(force=True)
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 from synthetic_run import write_synthetic_run
 
+from azr import cli
 from azr.config.report import ReportConfig
 from azr.errors import DataError
 from azr.report.live import LiveView, plain_state
@@ -252,6 +253,29 @@ def test_a_terminal_gets_a_screen_that_is_redrawn_in_place(tmp_path: Path) -> No
     ) as view:
         view.update(force=True)
     assert re.search(r"\x1b\[\d*A", out.getvalue()), "the cursor goes up before a redraw"
+
+
+def test_watch_ends_where_its_run_goes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It went on showing what it had read, as "running, on another machine", and the run's files as damaged."""
+    run, update = (
+        write_synthetic_run(tmp_path / "run", steps=3, undone=False, finished=False),
+        LiveView.update,
+    )
+
+    def then_rename(view: LiveView, **options: bool) -> object:
+        found = update(view, **options)
+        run.root.rename(tmp_path / "renamed")
+        return found
+
+    monkeypatch.setattr(LiveView, "update", then_rename)
+    assert cli.main(["watch", str(run.root)]) == 2
+    said = capsys.readouterr()
+    assert (
+        f"{run.root} is no longer there: it was renamed, moved or removed" in said.err
+        and "is gone" not in said.out
+    )
 
 
 def test_watch_ends_with_the_run_and_names_a_missing_directory(tmp_path: Path) -> None:
