@@ -273,7 +273,7 @@ BUSY = replace(CARD, gpus=(replace(CARD.gpus[0], free_gib=4.0),))
 def test_a_card_that_others_use(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """The start compared the run with the whole card, and it died while the model was loaded."""
     monkeypatch.setattr(start_check, "require_engine", lambda kind: None)
-    monkeypatch.setattr(start_check, "require_usable_model", lambda config: None)
+    monkeypatch.setattr(start_check, "require_usable_model", lambda config, *, begun: None)
     monkeypatch.setattr(start_check, "detect", lambda: BUSY)
     monkeypatch.setattr(start_check, "CARD_FREED_S", 0.0)
     with pytest.raises(
