@@ -264,12 +264,13 @@ def require_ended_turns(folder: Path, config: Config) -> None:
     files = read_tokenizer_files(folder)
     template, ends = files.chat_template, {files.special("eos_token")}
     ends |= {token for token, number in files.ids.items() if number in named_end_tokens(folder)}
-    marks = [token for token in files.added if template and token in template]
-    if load_frame(config.selfplay.frame).raw or template is None or not marks or "eos_token" in template:
+    if load_frame(config.selfplay.frame).raw or template is None or "eos_token" in template:
         return
-    if any(end in template for end in ends if end):
+    after = files.after_answer()
+    marks = [token for token in files.added if token in after]
+    if not marks or any(end in template for end in ends if end):
         return
-    mark = next((token for token in marks if re.search("end|eot|eos", token.lower())), marks[-1])
+    mark = min(marks, key=lambda token: (after.index(token), -len(token)))
     ids = [*named_end_tokens(folder), files.ids.get(mark, files.added[mark])]
     raise ModelError(
         f"{folder}: its chat template ends an answer with {mark}, and the model stops at {', '.join(sorted(filter(None, ends)))} alone, "

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from azr.errors import ModelError
 from azr.models.weight_files import read_json_file
+
+_OF_TEMPLATES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,28 @@ class TokenizerFiles:
             named = [entry for entry in template if isinstance(entry, dict)]
             template = next((each.get("template") for each in named if each.get("name") == "default"), None)
         return template if isinstance(template, str) and template.strip() else None
+
+    def after_answer(self) -> str:
+        """What the chat template writes after an answer; empty where that is not to be told without transformers."""
+        template = re.sub(
+            r"\{%-?\s*(?:end)?generation\s*-?%\}", "", self.chat_template or ""
+        )  # marks of transformers' own
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["strftime_now"] = time.strftime
+        messages = [{"role": "user", "content": "QUESTION"}, {"role": "assistant", "content": "ANSWER"}]
+        named = {
+            name: self.special(name) or "" for name in ("bos_token", "eos_token", "pad_token", "unk_token")
+        }
+        try:
+            said = environment.from_string(template).render(
+                messages=messages, tools=None, documents=None, **named
+            )
+        except _OF_TEMPLATES:  # the trainer tells where it uses it
+            return ""
+        _, answer, after = said.rpartition("ANSWER")
+        return after if answer else ""
 
     def special(self, name: str) -> str | None:
         """The text of ``eos_token``, ``pad_token`` ...; None where it is not named."""

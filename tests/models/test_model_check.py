@@ -23,7 +23,7 @@ from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import of_folder
-from azr.models.check import CPU_HEAD_SIZES, refuse_head_size, require_trainable
+from azr.models.check import CPU_HEAD_SIZES, refuse_head_size, require_ended_turns, require_trainable
 from azr.models.context import context_tokens, engine_context_tokens
 from azr.models.model_hash import hash_model
 from azr.models.weight_files import Tensor, require_whole_files
@@ -789,39 +789,48 @@ def test_a_template_with_tokens_that_the_model_does_not_have(folder: Path) -> No
     assert "<|im_start|> of the chat template has id 4096" in refused(folder, "selfplay.frame=chat")
 
 
+TURNS = "{% for turn in messages %}<|im_start|>{{ turn.role }}<|im_end_header|>{{ turn.content }}"
+
+
 @pytest.mark.parametrize(
-    ("end", "ids", "is_refused"),
+    ("template", "ids", "is_refused"),
     [
-        ("<|im_end|>", 1, True),
-        ("<|im_end|>", [1, 4090], False),
-        ("<|end|>", 1, False),
-        ("{{ eos_token }}", 1, False),
+        (TURNS + "<|im_end|>{% endfor %}<|im_start|>", 1, True),
+        (TURNS + "{% generation %}<|im_end|>{% endgeneration %}{% endfor %}", 1, True),
+        (TURNS + "<|im_end|>{% endfor %}", [1, 4090], False),
+        (TURNS + "<|end|>{% endfor %}", 1, False),
+        (TURNS + "{{ eos_token }}{% endfor %}", 1, False),
+        (TURNS + "{% endfor %}", 1, False),  # marks where a turn begins, and leaves its end to the model
+        (TURNS + "<|im_end|>{% endfor %}{{ 1 / 0 }}", 1, False),  # transformers tells
     ],
 )
 def test_a_base_model_with_the_template_of_its_instruct_sibling(
-    folder: Path, end: str, ids: Any, *, is_refused: bool
+    folder: Path, template: str, ids: Any, *, is_refused: bool
 ) -> None:
-    """Each response ran to its limit."""
+    """Each response ran to its limit. The token that is named is what follows an answer, not one whose name has "end" in it."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    for number, mark in ((4089, "<|im_start|>"), (4090, "<|im_end|>")):
+    for number, mark in ((4088, "<|im_end_header|>"), (4089, "<|im_start|>"), (4090, "<|im_end|>")):
         tokenizer["added_tokens"].append({**tokenizer["added_tokens"][1], "id": number, "content": mark})
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    (folder / "chat_template.jinja").write_text("<|im_start|>{{ messages[0]['content'] }}" + end)
+    (folder / "chat_template.jinja").write_text(template)
     change(folder, "generation_config.json", eos_token_id=ids)
     chat, raw = (
         load_config(["recipe=cpu_tiny", f"model.path='{folder}'", f"selfplay.frame={frame}"]).config
         for frame in ("chat", "paper")
     )
-    require_usable_model(raw)
-    require_usable_model(chat, begun=True)
+    require_ended_turns(folder, raw)
     with pytest.raises(ModelError) if is_refused else contextlib.nullcontext() as error:
-        require_usable_model(chat)
+        require_ended_turns(folder, chat)
     if error is not None:
         assert "ends an answer with <|im_end|>, and the model stops at <|end|> alone" in str(error.value)
         assert (
             '(selfplay.frame=paper); of a model that was taught it, write "eos_token_id": [1, 4090] into'
             in str(error.value)
         )
+        require_usable_model(raw)
+        require_usable_model(chat, begun=True)
+        with pytest.raises(ModelError, match="ends an answer with"):
+            require_usable_model(chat)
 
 
 # ---------------------------------------------------------------- where it is told
