@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from azr.campaign.state import load_state
+from azr.data.frozen import CONSOLIDATION_FILE
 from azr.data.manifest import read_manifest
 from azr.errors import DataError, RunError
 from azr.run.records import CampaignState, State
 from azr.run.rundir import RunDir
-from azr.system.files import write_bytes_atomic
+from azr.system.files import file_hash, read_json, write_bytes_atomic
 from azr.wording import counted
 
 
@@ -56,7 +59,7 @@ def settle_lost_cycle(run: RunDir, state: CampaignState) -> list[str]:
     the pool too, which is written first and never loses one.
 
     Returns:
-        a sentence about what was taken from the pool; none where nothing is missing.
+        a sentence about what was taken from the pool; none where nothing is missing or changed.
 
     Raises:
         RunError: the pool is not there either, or not as its manifest says.
@@ -64,7 +67,21 @@ def settle_lost_cycle(run: RunDir, state: CampaignState) -> list[str]:
     at = state.failed_in if state.state is State.FAILED else state.state
     cycle = state.cycle - (at is State.CONSOLIDATE)
     tasks = run.cycle_tasks(cycle)
-    if not cycle or tasks.is_file():
+    if cycle and tasks.is_file():
+        meant = ""
+        with suppress(DataError, AttributeError):  # none, of an earlier version
+            meant = read_json(run.cycle(cycle) / CONSOLIDATION_FILE).get("tasks_hash")
+        if not meant or file_hash(tasks) == meant or not run.pool_tasks.is_file():
+            return []
+        if file_hash(run.pool_tasks) != meant:
+            return [
+                f"{tasks}, which cycle {cycle} started from, was changed since: what is no longer in it may leave the pool."
+            ]
+        write_bytes_atomic(tasks, run.pool_tasks.read_bytes())
+        return [
+            f"{tasks}, which cycle {cycle} started from, was changed or cut short, and was restored from the pool."
+        ]
+    if not cycle:
         return []
     try:
         manifest = read_manifest(run)

@@ -10,10 +10,14 @@ import pytest
 from fake_campaign import Driver, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
+from azr.campaign.lost_files import settle_lost_cycle
 from azr.campaign.parts import default_parts
 from azr.config.data import DataConfig, Reexecute
+from azr.data.frozen import CONSOLIDATION_FILE
 from azr.run.protocol import read_metrics
+from azr.run.records import CampaignState, State
 from azr.run.rundir import RunDir
+from azr.system.files import file_hash, write_json_atomic
 
 SEEDS = Path(__file__).resolve().parents[2] / "data" / "seeds" / "azr_tiny.jsonl"
 DATA = DataConfig(
@@ -109,3 +113,24 @@ def test_a_state_from_an_earlier_cycle_is_no_way_back(run: RunDir) -> None:
     ]
     told = "state.json is of cycle 1, and the run has begun cycle 3; its requests and checkpoints count."
     assert told in [incident.cause for incident in read_incidents(run)]
+
+
+def test_what_a_cycle_started_from_is_restored_where_it_was_cut_short(tmp_path: Path) -> None:
+    """Half a line ended the run at its merge; whole lines that were removed left the pool, as "replaced or evicted"."""
+    run, state = RunDir(tmp_path), CampaignState(state=State.TRAIN, cycle=1)
+    whole = b'{"a": 1}\n{"a": 2}\n'
+    for file in (run.pool_tasks, run.cycle_tasks(1)):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(whole)
+    assert settle_lost_cycle(run, state) == [], "an earlier version wrote down no hash"
+    write_json_atomic(run.cycle(1) / CONSOLIDATION_FILE, {"tasks_hash": file_hash(run.pool_tasks)})
+    assert settle_lost_cycle(run, state) == []
+    for damaged in (whole[:12], whole[:9], b"\0" * len(whole)):
+        run.cycle_tasks(1).write_bytes(damaged)
+        [told] = settle_lost_cycle(run, state)
+        assert told.endswith("was changed or cut short, and was restored from the pool.")
+        assert run.cycle_tasks(1).read_bytes() == whole
+    run.cycle_tasks(1).write_bytes(whole[:9])
+    run.pool_tasks.write_bytes(whole * 2)  # merged already
+    [told] = settle_lost_cycle(run, state)
+    assert "was changed since" in told and run.cycle_tasks(1).read_bytes() == whole[:9]
