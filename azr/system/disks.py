@@ -45,6 +45,11 @@ def explain_os_error(error: OSError, path: Path) -> str:
         read_only = f"the file system of {path} is read-only"
         return f"{read_only}. Remount it for writing and start the same command again"
     if error.errno in (errno.EACCES, errno.EPERM):
+        if other := _of_another_user(Path(error.filename or path)):
+            return (
+                f"no permission to write {error.filename or path}: {other}. Give all of it back, then start again: "
+                f"sudo chown -R {os.geteuid()} {path}"
+            )
         return (
             f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
             "a new run can lie elsewhere (runs_dir=FOLDER)"
@@ -59,6 +64,16 @@ def explain_os_error(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOENT, errno.EINVAL) and marks:
         return f"{told}. A disk of Windows (exFAT, FAT) takes no {marks} in a name: choose another one"
     return told
+
+
+def _of_another_user(file: Path) -> str:
+    """Who owns a file that cannot be written, or its folder, if somebody else does; else empty."""
+    with contextlib.suppress(OSError):
+        place = next(place for place in (file, *file.parents) if place.exists())
+        if (owner := place.stat().st_uid) != os.geteuid():
+            by_sudo = ", as after a start with sudo" if owner == 0 else ""
+            return f"{place} belongs to {'root' if owner == 0 else f'user {owner}'}{by_sudo}"
+    return ""
 
 
 def _what_is_free(path: Path) -> str:

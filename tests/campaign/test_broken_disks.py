@@ -38,6 +38,20 @@ def text_of_log(run: RunDir) -> str:
     return (run.root / "driver.log").read_text()
 
 
+def test_files_that_sudo_left_are_given_back_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state.json").touch()
+    for name in ("state.json", "state.json.tmp"):  # the folder's owner, where there is no such file yet
+        refused = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / name))
+        assert "Give this user write access" in explain_os_error(refused, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "geteuid", lambda: 4321)
+            told = explain_os_error(refused, tmp_path)
+        owner = "root, as after a start with sudo" if os.geteuid() == 0 else f"user {os.geteuid()}"
+        assert f"belongs to {owner}. Give all of it back" in told and told.endswith(
+            f"sudo chown -R 4321 {tmp_path}"
+        )
+
+
 def test_a_disk_without_inodes_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``df`` showed gigabytes free."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
