@@ -87,7 +87,7 @@ def export_model(
     """
     lock = lock_folder() / f"export-{text_hash(str(target.resolve()), 12)}.lock"
     busy = f"another export into {target} is going on; wait until it ends, or give another --out"
-    unchecked = target.with_name(f"{target.name}.unchecked")
+    unchecked = target.parent / f"{target.name}.unchecked"  # with_name raises for / and .
     with locked(lock, 0, busy):
         try:
             return _export(run, target, unchecked, options, say)

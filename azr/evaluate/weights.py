@@ -47,7 +47,9 @@ def require_new_folder(target: Path) -> None:
             is written there could not be checked.
     """
     if target.exists():
-        raise ModelError(f"{target} exists; give another --out, or remove it")
+        holds_us = Path.cwd().is_relative_to(target.resolve())
+        way_out = f"such as {target / 'my-model'}" if holds_us else "or remove it"
+        raise ModelError(f"{target} exists; give another --out, {way_out}")
     above = next(folder for folder in target.absolute().parents if folder.is_dir())
     trouble = ""
     # a full disk tells of itself later

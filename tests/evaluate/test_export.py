@@ -383,8 +383,13 @@ def test_a_target_on_a_share_that_maps_no_files(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(mmap, "mmap", refuse)
     with pytest.raises(ModelError, match=r"memory \(No such device\).* --out on a disk of this machine"):
         require_new_folder(tmp_path / "new" / "out")
-    with pytest.raises(ModelError, match=r"exists; give another --out"):
+    with pytest.raises(ModelError, match=r"exists; give another --out, or remove it$"):
         require_new_folder(tmp_path)
+    for named in (Path(), Path("/")):  # nobody is told to remove these
+        with pytest.raises(ModelError, match=r"exists; give another --out, such as .*my-model$"):
+            require_new_folder(named)
+        with pytest.raises(ModelError, match="exists; give another"):  # it was a traceback
+            export_model(RunDir(tmp_path / "run"), named, ExportOptions())
     assert not list(tmp_path.iterdir())
 
 
