@@ -306,16 +306,13 @@ def _unknown_name(group: str, name: str) -> str:
             return f"{folder / stem}{extension}: the extension has to be .yaml; rename it to {stem}.yaml"
     if meant := usual_value(stem, known):
         return f"{group}={name}: write {group}={meant}"
-    to_choose = (
-        ""
-        if name.strip().lower() not in _NO_CHOICE
-        else f"leave {group}= out to have it chosen for this machine, or "
-    )
+    usual = "it chosen for this machine" if group == "recipe" else "the recipe's"
+    to_choose = f"leave {group}= out to have {usual}, or " if name.strip().lower() in _NO_CHOICE else ""
     return f"{group}={name} is unknown; {to_choose}choose from {', '.join(known) or 'none'}"
 
 
 _NO_CHOICE = ("", "auto", "automatic", "default", "none", "null")
-"""What people type who want no recipe in particular."""
+"""What people type who want none in particular."""
 
 
 def _quoted(choice: tuple[str, str]) -> str:

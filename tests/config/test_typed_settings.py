@@ -306,6 +306,10 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
             "^recipe=cpu_tiny.yaml: the name goes without its extension; write recipe=cpu_tiny$",
         ),
         ("selfplay=code.yml", "the name goes without its extension; write selfplay=code$"),
+        (
+            "selfplay=auto",
+            "^selfplay=auto is unknown; leave selfplay= out to have the recipe's, or choose from",
+        ),
         ("selfplay={a:1}", "^selfplay={a:1} is unknown; choose from code"),
         ("train.grad_clip=0", "^train.grad_clip is 0; it must be above 0$"),
         ("train.optimizer=sgd", "^train.optimizer is 'sgd'; it must be one of adamw, adamw_8bit$"),
