@@ -73,7 +73,9 @@ def _read(path: Path) -> dict[str, str]:
             }
     settled = time.time() - max(before.st_mtime, before.st_ctime) > SETTLED_S
     if before.st_size >= KEPT_FROM_BYTES and settled:
-        with suppress(OSError):  # a cache that cannot be written: read again the next time
+        with suppress(
+            OSError, RuntimeError
+        ):  # no home, or a cache that cannot be written: read again the next time
             write_json_atomic(_place(path), {"file": _stamp(before), "tensors": tensors})
     return tensors
 
@@ -83,7 +85,7 @@ def _kept(path: Path) -> dict[str, str] | None:
     now = path.stat()
     if now.st_size < KEPT_FROM_BYTES:
         return None
-    with suppress(DataError, OSError, KeyError, TypeError, AttributeError):
+    with suppress(DataError, OSError, RuntimeError, KeyError, TypeError, AttributeError):
         kept = read_json(_place(path))
         if kept["file"] == _stamp(now):
             return {str(name): str(content) for name, content in kept["tensors"].items()}

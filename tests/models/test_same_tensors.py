@@ -98,6 +98,12 @@ def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("AZR_CACHE", str(tmp_path / "file"))
     assert reads() and reads(), "nothing can be kept"
 
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)  # a user id without an entry, and no HOME
+    assert reads()
+
 
 def test_a_run_of_an_earlier_version_is_known_by_its_tensors_from_its_next_start_on(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "runs" / "mine")
