@@ -2,11 +2,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from verl.workers.config import FSDPOptimizerConfig
 
 from azr.config.load import load_config
 from azr.errors import ConfigError
 from azr.train.kernels.optimizers import set_rates
-from azr.train.verl.training_engine import RATE_FLOOR, rate_factor
+from azr.train.verl.training_engine import RATE_FLOOR, SelfPlayEngine, rate_factor
 
 
 def scheduler():
@@ -22,6 +23,23 @@ def test_falls_to_the_floor_and_stays_there():
     assert all(later <= earlier for earlier, later in pairwise(factors[4:]))
     assert factors[12] == pytest.approx((1 + RATE_FLOOR) / 2)  # half way
     assert factors[20:] == pytest.approx([RATE_FLOOR] * 40)
+
+
+def test_a_warm_up_begins_above_zero_and_the_rate_stays():
+    """With verl's own schedule the first update moved no weight, by which the trainer gave up: no run with a warm-up began."""
+    engine = object.__new__(SelfPlayEngine)
+    engine.rank = 0
+    engine.optimizer_config = FSDPOptimizerConfig(
+        lr=0.5, lr_scheduler_type="constant", lr_warmup_steps=3, total_training_steps=5
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = engine._build_lr_scheduler(optimizer)
+    rates = []
+    for _ in range(6):
+        rates += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
 
 
 def test_schedule_goes_on_where_a_checkpoint_left_it():

@@ -145,13 +145,11 @@ class SelfPlayEngine(PackedEngine):
             super().load_checkpoint(local_path, *options, **named)
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
-        """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon,
-        which a longer run passes."""
+        """Not verl's, whose warm-up begins with a step at rate 0, and whose cosine rises again after the horizon, which a longer
+        run passes."""
         options = self.optimizer_config
-        if options.lr_scheduler_type != "cosine":
-            return super()._build_lr_scheduler(optimizer)
-        warmup, horizon = options.lr_warmup_steps, options.total_training_steps
-        return LambdaLR(optimizer, partial(rate_factor, warmup=warmup, horizon=horizon))
+        horizon = options.total_training_steps if options.lr_scheduler_type == "cosine" else None
+        return LambdaLR(optimizer, partial(rate_factor, warmup=options.lr_warmup_steps, horizon=horizon))
 
     @torch.no_grad()
     def sampled_weights(self) -> torch.Tensor:
@@ -194,11 +192,13 @@ def fully_sharded(
     return wrapped
 
 
-def rate_factor(step: int, *, warmup: int, horizon: int) -> float:
+def rate_factor(step: int, *, warmup: int, horizon: int | None) -> float:
     """Share of the learning rate in the step after ``step`` steps: a linear rise, then a cosine down to
-    ``RATE_FLOOR`` at ``horizon``."""
+    ``RATE_FLOOR`` at ``horizon``; where that is None, the rate stays."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
+    if horizon is None:
+        return 1.0
     progress = min(1.0, (step - warmup) / (horizon - warmup))
     return RATE_FLOOR + (1.0 - RATE_FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
