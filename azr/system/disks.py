@@ -45,10 +45,10 @@ def explain_os_error(error: OSError, path: Path) -> str:
         read_only = f"the file system of {path} is read-only"
         return f"{read_only}. Remount it for writing and start the same command again"
     if error.errno in (errno.EACCES, errno.EPERM):
-        if other := _of_another_user(Path(error.filename or path)):
+        if place := _left_by_sudo(Path(error.filename or path), path):
             return (
-                f"no permission to write {error.filename or path}: {other}. Give all of it back, then start again: "
-                f"sudo chown -R {os.geteuid()} {path}"
+                f"no permission to write {error.filename or path}: {place} belongs to root, as after a start with sudo. Give all of it "
+                f"back, then start again: sudo chown -R {os.geteuid()} {path}"
             )
         return (
             f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
@@ -66,14 +66,19 @@ def explain_os_error(error: OSError, path: Path) -> str:
     return told
 
 
-def _of_another_user(file: Path) -> str:
-    """Who owns a file that cannot be written, or its folder, if somebody else does; else empty."""
+def _left_by_sudo(file: Path, path: Path) -> Path | None:
+    """What of ``path``, in a folder of this user's, is root's, so that ``file`` cannot be written; else None: root's own folders
+    (``/opt``), and a colleague's run, are not this user's to take."""
     with contextlib.suppress(OSError):
         place = next(place for place in (file, *file.parents) if place.exists())
-        if (owner := place.stat().st_uid) != os.geteuid():
-            by_sudo = ", as after a start with sudo" if owner == 0 else ""
-            return f"{place} belongs to {'root' if owner == 0 else f'user {owner}'}{by_sudo}"
-    return ""
+        is_own = any(_owner(parent) == os.geteuid() for parent in path.parents)
+        if is_own and place.is_relative_to(path) and _owner(place) == 0 != os.geteuid():
+            return place
+    return None
+
+
+def _owner(path: Path) -> int:
+    return path.stat().st_uid
 
 
 def _what_is_free(path: Path) -> str:

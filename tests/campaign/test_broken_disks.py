@@ -22,6 +22,7 @@ from azr.campaign.state import State, read_state_file
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
+from azr.system import disks
 from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
 from azr.system.processes import processes_with_marker
@@ -38,18 +39,33 @@ def text_of_log(run: RunDir) -> str:
     return (run.root / "driver.log").read_text()
 
 
-def test_files_that_sudo_left_are_given_back_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "state.json").touch()
-    for name in ("state.json", "state.json.tmp"):  # the folder's owner, where there is no such file yet
-        refused = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / name))
-        assert "Give this user write access" in explain_os_error(refused, tmp_path)
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "geteuid", lambda: 4321)
-            told = explain_os_error(refused, tmp_path)
-        owner = "root, as after a start with sudo" if os.geteuid() == 0 else f"user {os.geteuid()}"
-        assert f"belongs to {owner}. Give all of it back" in told and told.endswith(
-            f"sudo chown -R 4321 {tmp_path}"
-        )
+@pytest.mark.parametrize(
+    ("folder", "owners", "is_told"),
+    [
+        ("run", {"": 4321, "run": 0, "run/state.json": 0}, True),
+        ("run", {"": 4321, "run": 4321, "run/state.json": 0}, True),
+        ("run", {"": 0, "run": 0, "run/state.json": 0}, False),  # in /opt: all of it would be taken
+        ("new", {"": 0, "run": 0}, False),  # is not there yet
+        ("run", {"": 4321, "run": 4322, "run/state.json": 4322}, False),  # a colleague's
+    ],
+)
+def test_files_that_sudo_left_are_given_back_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, owners: dict[str, int], *, is_told: bool
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.json").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    owner = {tmp_path / name: user for name, user in owners.items()}
+    monkeypatch.setattr(disks, "_owner", lambda path: owner.get(path, 0))
+    run = tmp_path / folder
+    # where there is no such file yet, its folder's owner counts
+    for name in ("state.json", "state.json.tmp") if owner.get(run) == 0 else ("state.json",):
+        told = explain_os_error(PermissionError(errno.EACCES, "Permission denied", str(run / name)), run)
+        if is_told:
+            assert "belongs to root, as after a start with sudo. Give all of it back" in told
+            assert told.endswith(f"sudo chown -R 4321 {run}")
+        else:
+            assert "Give this user write access" in told
 
 
 def test_a_disk_without_inodes_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
