@@ -223,11 +223,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         for name in manifest["files"]:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise CheckpointError(f"{path / MANIFEST} names a file outside its folder: {name}")
-        saved_by, own = manifest["info"], origin_of(RunDir(path.parent.parent))
+        run = RunDir(path.parent.parent)
+        saved_by, own = manifest["info"], origin_of(run)
         if own and saved_by.get("origin", own["origin"]) != own["origin"]:
+            name = str(saved_by.get("run"))
             raise CheckpointError(
-                f"{path} was saved by another run ({saved_by.get('run')}), and no figure of this one is of it. To begin from its model: "
-                f"azr export {saved_by.get('run')} --step {manifest['step']}, then model.path= that folder, and another name="
+                f"{path} was saved by another run ({name}), and no figure of this one is of it. To begin from its model: azr export "
+                f"{run.root.absolute().parent / name} --step {manifest['step']} --out FOLDER, then model.path=FOLDER and another name="
             )
     except (DataError, OSError) as error:
         raise CheckpointError(str(error)) from error

@@ -152,7 +152,7 @@ def test_a_checkpoint_of_another_run_is_not_used(run: RunDir) -> None:
     assert [checkpoint.step for checkpoint in list_checkpoints(run)] == [2]
     [told] = damaged_checkpoints(run)
     assert re.search(
-        r"step_00000004 cannot be used .* saved by another run \(other\).* azr export other --step 4, then",
+        r"step_00000004 cannot be used .* saved by another run \(other\).* azr export \S+/other --step 4 --out FOLDER, then",
         told,
     )
     assert (
