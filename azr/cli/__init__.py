@@ -47,6 +47,7 @@ MEANT = {
     **{word: f"control RUN {word}" for word in ("stop", "pause", "checkpoint", "budget", "status")},
     "logs": "watch RUN",
     "compare": "report RUN RUN",
+    "plot": "plot-metrics RUN METRIC",
     "help": "--help",
 }
 """What other tools call it."""

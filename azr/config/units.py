@@ -49,6 +49,8 @@ _RAISED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
 def calculated(text: str, *, whole: bool = False) -> str:
     """The number that ``10^-6``, ``2x10⁻⁶``, ``24*2`` or ``1/2`` comes to, as it is typed; empty for other texts."""
+    if re.search(r"\d\s+\d", text):
+        return ""  # 1 1/2 is not 11/2
     text = re.sub("[⁺-⁻⁰¹²³⁴-⁹]+", lambda raised: "^" + raised[0].translate(_RAISED), text)
     text = re.sub("[x×·]", "*", re.sub(r"\s", "", text).replace("**", "^").replace("−", "-"))
     factors = [_FACTOR.fullmatch(part) for part in re.split("[*/]", text)]
@@ -72,7 +74,7 @@ def _meant(text: str, unit: str, share: bool) -> float | None:
     """The number in the key's own unit; None where it could be several, or is none."""
     if _THOUSANDS.fullmatch(text):
         return float(re.sub(r"[ ,']", "", text))
-    if unit == "hours" and (clock := re.fullmatch(r"(\d+):([0-5]\d)", text)):
+    if unit == "hours" and (clock := re.fullmatch(r"(\d+)(?::|\s*h\s*)([0-5]\d)(?:\s*m(?:in)?)?", text)):
         return int(clock[1]) + int(clock[2]) / 60
     found = _NUMBER.fullmatch(text)
     if found is None:

@@ -56,6 +56,13 @@ _TEXTS = ("snippet", "message", "thought", "original_snippet", "task_type")
 _VALUE_LISTS = ("inputs", "outputs")
 _TEXT_LISTS = ("imports", "composite_functions")
 _NAMES = frozenset((*_ALIASES, *_VALUES, *_TEXTS, *_VALUE_LISTS, *_TEXT_LISTS, "lineage"))
+_KINDS = {kind.value: kind.value for kind in TaskType} | {
+    "code_i": "abduction",
+    "code_o": "deduction",
+    "code_f": "induction",
+    "code_e": "error",
+}
+"""Values of ``task_type`` in lower case -> ours; the published code names its kinds code_i, code_o ..."""
 _SHOWN_FIELDS = 8
 _CONVERT = "scripts/convert_problems.py makes tasks of such a file"
 _A_TASK = "a task is a program with an input and its output"
@@ -129,7 +136,7 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any]:
     """
     record = _our_names(_unwrapped(record))
     empty = {key for key in _NAMES if key in record and record[key] is None}
-    record = _single_pair({key: value for key, value in record.items() if key not in empty})
+    record = _single_pair(_our_kind({key: value for key, value in record.items() if key not in empty}))
     needed = ("snippet", "inputs", "outputs") if "inputs" in record else ("snippet", "input", "output")
     lacking = [key for key in needed if key not in record]
     if lacking and lacking[0] in empty:
@@ -171,6 +178,25 @@ def _unwrapped(record: dict[str, Any]) -> dict[str, Any]:
         and names(value) & {"input", "inputs"}
     ]
     return record if names(record) & {*PROGRAM_COLUMNS} or len(inner) != 1 else inner[0]
+
+
+def _our_kind(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with its ``task_type`` as we write it, or without one that is blank.
+
+    Raises:
+        DataError: there is no such kind of task.
+    """
+    kind = record.get("task_type")
+    if not isinstance(kind, str):
+        return record  # absent; or told with the other texts
+    name = kind.strip().lower()
+    if name and name not in _KINDS:
+        raise DataError(
+            f"task_type is {kind[:40]!r}; it is abduction (to find the input), deduction (the output), "
+            "induction (the program) or error"
+        )
+    rest = {key: value for key, value in record.items() if key != "task_type"}
+    return {**rest, "task_type": _KINDS[name]} if name else rest
 
 
 def _single_pair(record: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def test_the_versions(words: list[str], capsys: pytest.CaptureFixture[str]) -> N
 
 def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["wacth", "runs/x"]) == 2 and "did you mean azr watch?" in capsys.readouterr().err
+    assert cli.main(["plot", "runs/x"]) == 2 and "did you mean azr plot-metrics" in capsys.readouterr().err
     assert cli.main(["zzz"]) == 2 and "there are run, watch, report" in capsys.readouterr().err
     assert cli.main(["watch", "/nowhere/x", "--once"]) == 2 and "watch: " in capsys.readouterr().err
     assert cli.main([]) == cli.main(["--help"]) == 0 and "azr evaluate" in capsys.readouterr().out

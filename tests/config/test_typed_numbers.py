@@ -37,6 +37,9 @@ def test_a_power_is_told_as_a_number(typed: str, number: str) -> None:
         ("campaign.hours=2d", "a number of hours, without a unit: 48"),
         ("campaign.hours=90 min", "a number of hours, without a unit: 1.5"),
         ("campaign.hours=1:30", "a number of hours, without a unit: 1.5"),
+        ("campaign.hours=1h30", "a number of hours, without a unit: 1.5"),
+        ("campaign.hours=2h 15min", "a number of hours, without a unit: 2.25"),
+        ("campaign.hours=1 1/2", "a number of hours"),  # 5.5 was named, which is 11/2
         ("campaign.hours=two", "a number of hours"),
         ("campaign.heartbeat_timeout_s=5min", "a number of seconds, without a unit: 300"),
         ("campaign.heartbeat_timeout_s=5m", "a number of seconds, without a unit: 300"),

@@ -437,6 +437,26 @@ def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, s
 
 
 @pytest.mark.parametrize(
+    ("typed", "kinds"),
+    [
+        ("code_o", ["deduction"]),
+        ("code_i", ["abduction"]),
+        (" Deduction", ["deduction"]),
+        ("ERROR", ["error"]),
+        ("", ["abduction", "deduction"]),
+    ],
+)
+def test_a_kind_of_task_in_the_published_name_or_in_other_letters(typed: str, kinds: list[str]) -> None:
+    """They were "not a valid TaskType"."""
+    tasks = tasks_of({"snippet": CODE, "input": "1", "output": "1", "task_type": typed})
+    assert isinstance(tasks, list) and [task.task_type.value for task in tasks] == kinds
+    pairs = {"inputs": ["1", "2"], "outputs": ["1", "2"], "message": "As it is."}
+    for kind in ("Induction", "code_f"):
+        [task] = tasks_of({"snippet": CODE, **pairs, "task_type": kind})  # type: ignore[misc]
+        assert task.task_type.value == "induction"
+
+
+@pytest.mark.parametrize(
     ("snippet", "sentence"),
     [
         (

@@ -89,7 +89,7 @@ def test_another_run_reads_the_exported_tasks_as_what_they_are(run: RunDir, tmp_
             [],
             "task_type is abduction, which has one input and one output, and the row has 0 and 0",
         ),
-        ("induct", ["1"], "'induct' is not a valid TaskType"),
+        ("induct", ["1"], "task_type is 'induct'; it is abduction (to find the input), deduction"),
     ],
 )
 def test_a_row_whose_kind_and_pairs_do_not_go_together_is_refused(

@@ -178,6 +178,10 @@ def scored(folder: Path, suite: list[dict[str, Any]], answers: list[dict[str, An
     ("change", "told"),
     [
         (
+            {"test": "const testAdd2 = () => {\n  console.assert(add2(1) === 3)\n}\ntestAdd2()\n"},
+            r"suite\.jsonl, line 3: field 'test' is not Python, as in a HumanEval for another language",
+        ),
+        (
             {"test": "assert add2(1) == 3"},
             r"suite\.jsonl, line 3: field 'test' defines no check\(candidate\)",
         ),
