@@ -86,6 +86,11 @@ def _refuse_other_names(folder: Path, model_type: str, tensors: Mapping[str, Ten
         )
     if EMBEDDING in tensors:
         return
+    if (folder / "modules.json").is_file():  # sentence-transformers; Qwen3-Embedding calls itself Qwen3ForCausalLM
+        raise ModelError(
+            f"{folder} is an embedding model (modules.json of sentence-transformers), which turns texts into vectors and writes "
+            "none; use the model of that family that writes text"
+        )
     before = next((name.removesuffix(EMBEDDING) for name in tensors if name.endswith(f".{EMBEDDING}")), "")
     way_out = "take another save of the model, or rename them"
     if before:

@@ -358,6 +358,9 @@ def test_weights_under_other_names(folder: Path, prefix: str, way_out: str) -> N
     assert "there is no model.embed_tokens.weight" in told and way_out in told
     with pytest.raises(ModelError, match=way_out):  # it was the engine's traceback
         of_folder(folder)
+    if not prefix:  # as Qwen3-Embedding, which was to be saved again, and then would have been trained
+        (folder / "modules.json").write_text('[{"type": "sentence_transformers.models.Pooling"}]')
+        assert "is an embedding model" in refused(folder)
 
 
 @pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.layers.3.mlp.down_proj.weight"])
