@@ -12,6 +12,7 @@ RUN is a run directory (runs/default).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from azr.campaign.control import (
@@ -46,6 +47,8 @@ def main(words: Sequence[str]) -> int:
         nargs="?",
         help="with budget: hours, counted from the campaign's beginning",
     )
+    if words and words[0] in COMMANDS and all(re.fullmatch(r"\+?[\d.]+h?", word) for word in words[1:]):
+        raise RunError(f"the run is missing: azr control runs/NAME {' '.join(words)}")
     if len(words) > 1 and words[0] in COMMANDS and words[1] not in COMMANDS:
         raise RunError(f"the run comes first: azr control {words[1]} {words[0]}")
     if len(words) > 2 and words[2].startswith("+"):

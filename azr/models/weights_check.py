@@ -86,7 +86,7 @@ def _refuse_other_names(folder: Path, model_type: str, tensors: Mapping[str, Ten
         )
     if EMBEDDING in tensors:
         return
-    if (folder / "modules.json").is_file():  # sentence-transformers; Qwen3-Embedding calls itself Qwen3ForCausalLM
+    if (folder / "modules.json").is_file():  # Qwen3-Embedding's architecture is Qwen3ForCausalLM
         raise ModelError(
             f"{folder} is an embedding model (modules.json of sentence-transformers), which turns texts into vectors and writes "
             "none; use the model of that family that writes text"

@@ -282,6 +282,8 @@ def test_what_is_nearly_a_run_is_told_which_run_is_meant(
         (["report", "runs/mine/report.html"], "give runs/mine"),
         (["control", "mine", "status"], f"give {run}"),
         (["control", "status", "runs/mine"], "the run comes first: azr control runs/mine status"),
+        (["control", "stop"], "the run is missing: azr control runs/NAME stop"),
+        (["control", "budget", "3"], "the run is missing: azr control runs/NAME budget 3"),
         (["control", "runs/mine", "budget", "+2"], "the hours of the whole campaign"),
         (["evaluate", "mine@best"], "give runs/mine"),
         (["export", "runs/mine@best", "--out", "o"], "give runs/mine, and the checkpoint as --step best"),
