@@ -60,6 +60,11 @@ class Section:
             _adapter(type(self)).validate_python(values)
         except ValidationError as error:
             raise ConfigError(sentence(error, type(self), f"{self.place}.")) from None
+        for name, value in values.items():
+            if isinstance(value, int) and abs(value) >= 1 << 63:
+                raise ConfigError(
+                    f"{self.place}.{name} is a number of {len(str(value))} digits, with which nothing is computed"
+                )
         for wrong in self.contradictions():
             raise ConfigError(wrong)
         for name in values:

@@ -81,6 +81,10 @@ def test_a_number_with_a_unit_is_told_the_unit_of_its_key(item: str, told: str) 
         ("campaign.hours=1e9", "it must be from 0 to 1000000"),
         ("selfplay.references=1000", "it must be from 0 to 100"),
         ("train.learning_rate=2", "train.learning_rate is 2; .*write 0.1 or less"),
+        (
+            f"rollout.fixed_prompt_tokens={'9' * 400}",
+            "is a number of 400 digits, with which nothing is computed",
+        ),
     ],
 )
 def test_a_number_that_nothing_could_work_with_is_refused(item: str, told: str) -> None:
