@@ -2,6 +2,7 @@
 divergence between the two, on Python code of the standard library.
 
     python scripts/dev/int4_quality.py path/of/model [--tokens 4096]
+    python scripts/dev/int4_quality.py path/of/model --int4 path/of/int4     # another int4 version of it (make_gptq.py)
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--int4", type=Path)
     options = parser.parse_args()
     text = "".join(Path(str(part.__file__)).read_text(encoding="utf-8")[:CHARACTERS] for part in TEXTS)
     tokenizer: Any = AutoTokenizer.from_pretrained(options.model)
@@ -53,7 +55,7 @@ def main() -> None:
     plain: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)
     before = log_probs(plain, rows)
     del plain
-    after = log_probs(int4_model(int4_folder(options.model), torch.bfloat16), rows)
+    after = log_probs(int4_model(int4_folder(options.int4 or options.model), torch.bfloat16), rows)
     divergences = [
         float((own.float().exp() * (own.float() - other.float())).sum(-1).mean())
         for own, other in zip(before, after, strict=True)
