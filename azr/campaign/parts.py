@@ -17,7 +17,7 @@ from azr.report.loggers import Logger, make_loggers
 from azr.run.protocol import MetricsRecord
 from azr.run.records import MachineSample
 from azr.run.rundir import RunDir
-from azr.system.processes import last_words, run_captured
+from azr.system.children import last_words, run_captured
 
 REPORT_TIMEOUT_S = 300.0
 

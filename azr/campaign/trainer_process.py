@@ -19,6 +19,7 @@ from azr.run.records import MachineSample
 from azr.run.rundir import RunDir
 from azr.run.start_record import StartPart, mark_start
 from azr.system.cards import used_vram_gib
+from azr.system.children import run_captured
 from azr.system.files import make_folder, write_text_atomic
 from azr.system.processes import (
     MARKER_VARIABLE,
@@ -27,7 +28,6 @@ from azr.system.processes import (
     attempt_marker,
     descendants,
     end_processes,
-    run_captured,
     run_of_marker,
 )
 from azr.system.scratch import remove_abandoned_scratch

@@ -48,11 +48,11 @@ from azr.models.hub import HubName
 from azr.models.hub_failures import wrong_variable
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
+from azr.system.children import last_words, run_captured
 from azr.system.disks import free_gib
 from azr.system.hardware import Device, Machine, device_for
 from azr.system.imports import all_shadows, installed_version
 from azr.system.places import Trouble, unwritable
-from azr.system.processes import last_words, run_captured
 from azr.system.resources import process_limit
 from azr.system.shared_memory import no_shared_memory
 from azr.train.model_source import is_to_be_fetched, require_usable_model

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from azr.errors import ConfigError, ModelError
-from azr.system.processes import run_captured
+from azr.system.children import run_captured
 
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_S = 3600.0

@@ -16,10 +16,10 @@ from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.prompts import frame_hash
 from azr.run.rundir import RunDir
+from azr.system.children import run_captured
 from azr.system.files import file_hash, read_json, write_json_atomic
 from azr.system.hashes import json_hash
 from azr.system.imports import installed_version
-from azr.system.processes import run_captured
 
 FILE_NAME = "versions.json"
 PACKAGES = (

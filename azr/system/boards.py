@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.system import GIB, MIB
-from azr.system.processes import run_captured
+from azr.system.children import run_captured
 
 NVIDIA_SMI_TIMEOUT_S = 15.0
 BF16_CAPABILITY = (8, 0)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.system.boards import Board, Gpu, boards_from_nvidia_smi, boards_from_nvml
-from azr.system.processes import last_words, run_captured
+from azr.system.children import last_words, run_captured
 
 CUDA_ORDER_TIMEOUT_S = 30.0
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -21,9 +21,9 @@ from packaging.utils import canonicalize_name
 
 from azr.commands import command
 from azr.errors import ConfigError
+from azr.system.children import last_words, run_captured
 from azr.system.files import text_of
 from azr.system.hardware import cpu_flags
-from azr.system.processes import last_words, run_captured
 from azr.system.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
 
 IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")

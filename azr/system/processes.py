@@ -9,7 +9,7 @@ session, some outlive their parent and hang on to the GPU. Each is recognised by
   it).
 
 A process id alone is never trusted: it is paired with the kernel's start tick, which no change of the clock
-alters. At the end: programs that run for a moment, and whose words are looked at.
+alters.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import contextlib
 import functools
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -254,22 +252,3 @@ def watch_parent(parent: int, orphaned: Callable[[], object], poll_s: float = 2.
         orphaned()
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def run_captured(command: Sequence[str], limit_s: float, **options: Any) -> subprocess.CompletedProcess[str]:
-    """What a program says, and how it ends. It gets no input.
-
-    Args:
-        options: more ones of ``subprocess.run``.
-
-    Raises:
-        OSError: it cannot be started.
-        subprocess.TimeoutExpired: it took longer, and was ended.
-    """
-    said = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
-    return subprocess.run(command, stdin=subprocess.DEVNULL, timeout=limit_s, check=False, **said, **options)
-
-
-def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line of its errors; where it wrote none, its exit status."""
-    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Any
 
-from azr.system.processes import run_captured
+from azr.system.children import run_captured
 
 ANSWER_TIMEOUT_S = 60.0
 CHECK_TIMEOUT_S = 180.0

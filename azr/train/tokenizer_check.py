@@ -19,8 +19,8 @@ from typing import Any
 from azr.config.paths import python_path
 from azr.errors import ModelError
 from azr.models.weight_files import read_json_file
+from azr.system.children import run_captured
 from azr.system.files import read_json, write_json_atomic
-from azr.system.processes import run_captured
 from azr.system.scratch import scratch_folder
 from azr.train.tokens import load_tokenizer
 
