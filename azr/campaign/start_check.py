@@ -63,9 +63,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     path = at_its_commit(config.model.path, read_identity(run))
     asked, is_here = replace(config, model=replace(config.model, path=path)), local_folder(path) is not None
     if is_here:
-        require_usable_model(
-            asked, begun=begun
-        )  # before its size, which a model of another kind does not tell
+        # before its size, which a model of another kind does not tell
+        require_usable_model(asked, begun=begun)
     kept = kept_keys(run)
     judged = require_fit(config, machine, run.root.parent, kept)
     if not begun:  # else its own old trainer may hold the card, which the driver ends first

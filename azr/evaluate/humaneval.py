@@ -16,13 +16,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from azr.data.schema import parse_problem
 from azr.errors import ConfigError, DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
 from azr.evaluate.items import Asking, Habits
 from azr.evaluate.suite_records import records
 from azr.evaluate.texts import filled
-from azr.programs.source import SourceError, parse_program
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")
 """Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it with)."""
@@ -59,7 +59,7 @@ def _judgeable(place: str, record: Mapping[str, str]) -> Mapping[str, str]:
     """Raises: DataError: no answer could pass, since the harness calls ``check(entry_point)``."""
     entry = record["entry_point"]
     if not re.search(r"^def check\(", record["test"], re.MULTILINE):
-        if not _is_python(record["test"]):
+        if parse_problem(record["test"]):
             raise DataError(
                 f"{place}: field 'test' is not Python, as in a HumanEval for another language; only programs in Python are judged here"
             )
@@ -70,14 +70,6 @@ def _judgeable(place: str, record: Mapping[str, str]) -> Mapping[str, str]:
     if not re.search(rf"\b(?:def|class)\s+{re.escape(entry)}\b", record["prompt"]):
         raise DataError(f"{place}: entry_point is {entry!r}, which the prompt does not define")
     return record
-
-
-def _is_python(text: str) -> bool:
-    try:
-        parse_program(text)
-    except SourceError:
-        return False
-    return True
 
 
 def _problem(record: Mapping[str, str], *, brought: bool) -> Problem:

@@ -22,6 +22,7 @@ from azr.models.families import (
     WITHOUT_ADAPTERS,
 )
 from azr.models.field_types import require_field_types
+from azr.models.hub import in_a_copy
 from azr.models.quantised import INT4_ARCHITECTURES, quantisation_in
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import read_json_file, require_whole_files
@@ -275,12 +276,8 @@ def require_ended_turns(folder: Path, config: Config) -> None:
     raise ModelError(
         f"{folder}: its chat template ends an answer with {mark}, and the model stops at {', '.join(sorted(filter(None, ends)))} alone, "
         "so each response would run to its limit. A base model is asked without the template (selfplay.frame=paper); of a model that "
-        f'was taught it, write "eos_token_id": {ids} into generation_config.json{_in_a_copy(folder)}'
+        f'was taught it, {in_a_copy(folder)}write "eos_token_id": {ids} into generation_config.json'
     )
-
-
-def _in_a_copy(folder: Path) -> str:
-    return " of a copy of the folder" if "snapshots" in folder.parts else ""  # the hub's cache
 
 
 def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[str, int]) -> None:

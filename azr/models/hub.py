@@ -85,6 +85,11 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
     return Path(os.path.expandvars(os.path.expanduser(hub)))  # noqa: PTH111
 
 
+def in_a_copy(folder: Path) -> str:
+    """Where to change a file of a model, as the beginning of an advice: the hub's cache is not to be written into."""
+    return "in a copy of the folder, " if "snapshots" in folder.parts else ""
+
+
 def cached_folder(hub_name: HubName) -> Path | None:
     """The model's folder in the hub's cache, whole or not; None where nothing is cached. Asks no network."""
     model = hub_cache(os.environ) / f"models--{hub_name.name.replace('/', '--')}"

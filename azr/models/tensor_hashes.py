@@ -73,9 +73,8 @@ def _read(path: Path) -> dict[str, str]:
             }
     settled = time.time() - max(before.st_mtime, before.st_ctime) > SETTLED_S
     if before.st_size >= KEPT_FROM_BYTES and settled:
-        with suppress(
-            OSError, RuntimeError
-        ):  # no home, or a cache that cannot be written: read again the next time
+        # no home, or a cache that cannot be written: read again the next time
+        with suppress(OSError, RuntimeError):
             write_json_atomic(_place(path), {"file": _stamp(before), "tensors": tensors})
     return tensors
 

@@ -50,9 +50,8 @@ class TokenizerFiles:
 
     def after_answer(self) -> str:
         """What the chat template writes after an answer; empty where that is not to be told without transformers."""
-        template = re.sub(
-            r"\{%-?\s*(?:end)?generation\s*-?%\}", "", self.chat_template or ""
-        )  # marks of transformers' own
+        # without the marks that transformers alone knows
+        template = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", self.chat_template or "")
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )

@@ -121,9 +121,8 @@ def share_without_locks(path: Path) -> str:
         for line in MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             fields = line.split()
             place, after = Path(_plain(fields[4])), fields.index("-")
-            if len(place.parts) >= best and real.is_relative_to(
-                place
-            ):  # of two at one place the later one hides the other
+            # of two at one place the later one hides the other
+            if len(place.parts) >= best and real.is_relative_to(place):
                 best, kind, options = len(place.parts), fields[after + 1], fields[after + 3]
     locks = kind.startswith("nfs") and "local_lock=none" in options.split(",")
     return "" if kind in _OF_ONE_MACHINE or locks else kind

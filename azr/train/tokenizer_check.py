@@ -18,6 +18,7 @@ from typing import Any
 
 from azr.config.paths import python_path
 from azr.errors import ModelError
+from azr.models.hub import in_a_copy
 from azr.models.weight_files import read_json_file
 from azr.system.children import run_captured
 from azr.system.files import read_json, write_json_atomic
@@ -60,7 +61,7 @@ def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> Non
     remedy = next((one for one in _REMEDIES if _mends(one, folder, trust_remote_code)), None)
     todo = "use the tokenizer's files from the model that this one was made from"
     if remedy:
-        todo = f"{_in_a_copy(folder)}{_as_instruction(remedy)}"
+        todo = f"{in_a_copy(folder)}{_as_instruction(remedy)}"
     raise ModelError(
         f"{folder}: transformers does not read tokenizer.json as it is written (for example {text!r}), so the model would be given "
         f"other tokens than those it was trained with; {todo}"
@@ -123,12 +124,8 @@ def _refuse_chance(folder: Path, tokenizer: Any) -> None:
     if dropout:
         raise ModelError(
             f'{folder}: tokenizer.json has "dropout": {dropout:g}, so it splits the same text by chance, otherwise each time, and engine '
-            f'and trainer would see different tokens; {_in_a_copy(folder)}write "dropout": null there: a model is meant to be used without'
+            f'and trainer would see different tokens; {in_a_copy(folder)}write "dropout": null there: a model is meant to be used without'
         )
-
-
-def _in_a_copy(folder: Path) -> str:
-    return "in a copy of the folder, " if "snapshots" in folder.parts else ""  # the hub's cache
 
 
 def _require_text_back(folder: Path, tokenizer: Any) -> None:

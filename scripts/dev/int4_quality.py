@@ -7,9 +7,8 @@ divergence between the two, on Python code of the standard library.
 
 from __future__ import annotations
 
-import _project  # noqa: F401
+import _project
 
-import argparse
 import heapq
 import json
 import statistics
@@ -42,7 +41,7 @@ def perplexity(scores: torch.Tensor, rows: torch.Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = _project.argument_parser(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--int4", type=Path)

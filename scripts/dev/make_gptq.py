@@ -175,6 +175,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16384)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    if options.out.exists():
+        parser.error(f"{options.out} exists; name another folder, or remove it")
     options.out.mkdir(parents=True)
     parts = parts_of(empty_model(options.model), options.model, GROUP)
     plain: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)
